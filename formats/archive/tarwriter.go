@@ -1,0 +1,194 @@
+package archive
+
+import (
+	"archive/tar"
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/passerelle-cloud/passerelle/formats"
+)
+
+// carrier carries the files of a bag out. Tar volumes and one zip are its two forms.
+type carrier interface {
+	// create begins the next file; exactly size bytes must be written to it before the next call.
+	create(name string, size int64, modified time.Time) (io.Writer, error)
+	// finish makes everything durable and returns what was written.
+	finish() ([]Volume, error)
+	// abort closes what is open.
+	abort()
+}
+
+// Volume is one file of an archive, as carried: what sha256sum says of the file, encrypted or not.
+type Volume struct {
+	Name   string       `json:"name"`
+	Size   int64        `json:"size"`
+	SHA256 formats.Hash `json:"sha256"`
+}
+
+// owner marks our tar headers. A bag that somebody packed again with another program does not have it.
+const owner = "passerelle"
+
+// tarHeader is the only header that we write for a file.
+func tarHeader(name string, size int64, modified time.Time) *tar.Header {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, Uname: owner, Gname: owner}
+	if !modified.IsZero() {
+		h.ModTime = modified.Truncate(time.Second).UTC()
+	}
+	return h
+}
+
+const (
+	tarBlock  = 512
+	copyChunk = 256 << 10
+)
+
+// tarVolumes writes pax tar volumes NAME-0001.tar, NAME-0002.tar, … into a folder.
+type tarVolumes struct {
+	dir, base  string
+	limit      int64
+	zstd       bool
+	recipients []age.Recipient
+
+	done  []Volume
+	open  *tarVolume
+	bytes int64 // plain bytes in the open volume
+}
+
+// tarVolume is one volume being written: tar → zstd → age → hash and file.
+type tarVolume struct {
+	*tar.Writer
+	file   *carriedFile
+	layers []io.Closer // from the inside out
+}
+
+func (v *tarVolumes) create(name string, size int64, modified time.Time) (io.Writer, error) {
+	need := size + 4*tarBlock
+	if v.open != nil && v.bytes > 0 && v.bytes+need > v.limit {
+		if err := v.closeVolume(); err != nil {
+			return nil, err
+		}
+	}
+	if v.open == nil {
+		if err := v.openVolume(); err != nil {
+			return nil, err
+		}
+	}
+	v.bytes += need
+	if err := v.open.WriteHeader(tarHeader(name, size, modified)); err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	return v.open, nil
+}
+
+func (v *tarVolumes) openVolume() error {
+	name := fmt.Sprintf("%s-%04d.tar", v.base, len(v.done)+1)
+	if v.zstd {
+		name += ".zst"
+	}
+	file, out, err := createCarried(v.dir, name, v.recipients)
+	if err != nil {
+		return err
+	}
+	volume := &tarVolume{file: file}
+	if v.zstd {
+		z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(4<<20))
+		if err != nil {
+			return errors.Join(fmt.Errorf("compress: %w", err), file.abort())
+		}
+		out, volume.layers = z, []io.Closer{z}
+	}
+	volume.Writer = tar.NewWriter(out)
+	v.open, v.bytes = volume, 0
+	return nil
+}
+
+func (v *tarVolumes) closeVolume() error {
+	err := v.open.Close()
+	for _, layer := range v.open.layers {
+		err = errors.Join(err, layer.Close())
+	}
+	volume, errClose := v.open.file.finish()
+	v.open, v.done = nil, append(v.done, volume)
+	return errors.Join(err, errClose)
+}
+
+func (v *tarVolumes) finish() ([]Volume, error) {
+	if v.open == nil {
+		return v.done, nil
+	}
+	err := v.closeVolume()
+	return v.done, err
+}
+
+func (v *tarVolumes) abort() {
+	if v.open != nil {
+		v.open.file.abort()
+		v.open = nil
+	}
+}
+
+// carriedFile is a file as carried: hashed while it is written, encrypted on the way if there are recipients.
+type carriedFile struct {
+	name   string
+	file   *os.File
+	size   int64
+	digest hash.Hash
+	buffer *bufio.Writer
+	seal   io.WriteCloser // age, or nil
+}
+
+// createCarried creates dir/name (with .age added if it is encrypted) and returns where its plain bytes go.
+func createCarried(dir, name string, recipients []age.Recipient) (*carriedFile, io.Writer, error) {
+	if len(recipients) > 0 {
+		name += ".age"
+	}
+	file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create a volume: %w", err)
+	}
+	c := &carriedFile{name: name, file: file, digest: sha256.New()}
+	c.buffer = bufio.NewWriterSize(writerFunc(c.carry), copyChunk)
+	if len(recipients) == 0 {
+		return c, c.buffer, nil
+	}
+	c.seal, err = age.Encrypt(c.buffer, recipients...)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("encrypt: %w", err), c.abort())
+	}
+	return c, c.seal, nil
+}
+
+func (c *carriedFile) carry(p []byte) (int, error) {
+	c.digest.Write(p)
+	n, err := c.file.Write(p)
+	c.size += int64(n)
+	return n, err
+}
+
+func (c *carriedFile) finish() (Volume, error) {
+	var err error
+	if c.seal != nil {
+		err = c.seal.Close()
+	}
+	err = errors.Join(err, c.buffer.Flush(), c.file.Sync(), c.file.Close())
+	if err != nil {
+		return Volume{}, fmt.Errorf("write %s: %w", c.name, err)
+	}
+	return Volume{Name: c.name, Size: c.size, SHA256: sum(c.digest)}, nil
+}
+
+func (c *carriedFile) abort() error { return c.file.Close() }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
