@@ -272,33 +272,3 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	return append(dst, '"')
 }
-
-type recordJSON struct {
-	ID       string          `json:"id"`
-	Dataset  Dataset         `json:"dataset"`
-	Kind     Kind            `json:"kind"`
-	Path     string          `json:"path"`
-	Created  time.Time       `json:"created"`
-	Modified time.Time       `json:"modified"`
-	Deleted  time.Time       `json:"deleted"`
-	Blob     *Blob           `json:"blob"`
-	Links    []Link          `json:"links"`
-	Body     json.RawMessage `json:"body"`
-	Native   *Native         `json:"native"`
-}
-
-// ParseLine decodes one line that [Record.AppendLine] wrote. Unknown envelope members are refused: what an origin
-// knows beyond the envelope belongs in the body or in the native document, where everything survives.
-func ParseLine(line []byte) (Record, error) {
-	var j recordJSON
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&j); err != nil {
-		return Record{}, fmt.Errorf("%w: record line: %v", ErrInvalid, err)
-	}
-	if dec.InputOffset() != int64(len(line)) {
-		return Record{}, fmt.Errorf("%w: record line: something follows the record", ErrInvalid)
-	}
-	r := Record(j)
-	return r, r.Validate()
-}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -58,8 +57,6 @@ const (
 	maxPath      = 1500 // bytes of a stored path; far below every system's limit, with room for a folder to unpack in
 )
 
-var drivePrefix = regexp.MustCompile(`^[A-Za-z]:`)
-
 // storedName returns the component under which name is stored: itself wherever that is harmless on every system and
 // needs no escape in a manifest, otherwise a name made from its hash.
 func storedName(name string) string {
@@ -71,7 +68,12 @@ func storedName(name string) string {
 
 func safeComponent(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= maxComponent &&
-		!strings.ContainsFunc(name, unsafeRune) && !drivePrefix.MatchString(name)
+		!strings.ContainsFunc(name, unsafeRune) && !drivePrefix(name)
+}
+
+// drivePrefix reports whether name begins as C: does.
+func drivePrefix(name string) bool {
+	return len(name) > 1 && name[1] == ':' && (name[0]|0x20 >= 'a' && name[0]|0x20 <= 'z')
 }
 
 func unsafeRune(r rune) bool {
@@ -125,7 +127,7 @@ func checkPath(name string) error {
 	if len(name) > 2*maxPath || strings.Count(name, "/") > 200 {
 		return fmt.Errorf("path %.80q… is too long or too deep", name)
 	}
-	for _, c := range strings.Split(name, "/") {
+	for c := range strings.SplitSeq(name, "/") {
 		switch {
 		case c == "" || c == "." || c == "..":
 			return fmt.Errorf("path %q leaves the bag or has an empty part", name)

@@ -13,7 +13,7 @@ type folder struct{ root string }
 
 func (f *folder) repacked() bool { return true }
 
-func (f *folder) walk(ctx context.Context, visit func(entry) error, _ func(Fault)) error {
+func (f *folder) walk(ctx context.Context, visit func(*entry) error, _ func(Fault)) error {
 	root, err := os.OpenRoot(f.root)
 	if err != nil {
 		return err
@@ -38,6 +38,6 @@ func (f *folder) walk(ctx context.Context, visit func(entry) error, _ func(Fault
 		if err != nil {
 			return err
 		}
-		return visit(entry{filepath.ToSlash(filepath.Join("bag", name)), info.Size(), file})
+		return visit(&entry{name: filepath.ToSlash(filepath.Join("bag", name)), size: info.Size(), body: file})
 	})
 }

@@ -102,6 +102,9 @@ func (x *volumeIndex) check() error {
 	}
 	seen := map[string]bool{}
 	for _, v := range x.Volumes {
+		if (v.SHA256 == nil) == (v.Skeleton == nil) {
+			return fmt.Errorf("%w: the volume index gives no hash of %q, or two", ErrFault, v.Name)
+		}
 		if v.Name == "" || v.Name != filepath.Base(v.Name) || strings.ContainsAny(v.Name, `/\`) || seen[v.Name] {
 			return fmt.Errorf("%w: the volume index names a volume %q", ErrFault, v.Name)
 		}

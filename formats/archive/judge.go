@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,9 @@ func (c *check) manifest() error {
 		return nil
 	}
 	return merge(c.listed.Sorted(), c.seen.Sorted(), func(listed, seen [][]byte) {
+		if len(seen) == 1 && len(listed) == 1 && bytes.Equal(listed[0], seen[0]) {
+			return
+		}
 		name, _ := splitPair(append(listed, seen...)[0])
 		switch {
 		case len(seen) == 0:
@@ -29,34 +33,31 @@ func (c *check) manifest() error {
 			c.Report.faultf("unlisted", name, "it is not in the manifest")
 		case len(seen) > 1 || len(listed) > 1:
 			c.Report.faultf("duplicate", name, "it is there, or listed, more than once")
-		case !bytes.Equal(listed[0], seen[0]):
+		default:
 			c.Report.faultf("hash", name, "its contents were changed: they do not have the SHA-256 that the manifest lists")
 		}
 	})
 }
 
-func splitPair(line []byte) (string, []byte) {
-	name, hash, _ := bytes.Cut(line, []byte{0})
-	return string(name), hash
+func splitPair(line []byte) (name string, hash []byte) {
+	key, hash, _ := bytes.Cut(line, []byte{0})
+	return string(key), hash
 }
 
 // merge walks two sorted sequences together and calls visit with the lines of each that share a key, which is what
-// stands before the NUL.
+// stands before the NUL; at most two of each.
 func merge(a, b iter.Seq2[[]byte, error], visit func(a, b [][]byte)) error {
 	left, right := newGroups(a), newGroups(b)
 	defer left.stop()
 	defer right.stop()
-	for left.next(); ; {
-		if !right.started {
-			right.next()
-		}
+	for {
 		if err := errors.Join(left.err, right.err); err != nil {
 			return err
 		}
-		order := compareGroups(left, right)
-		if order == done {
+		if left.line == nil && right.line == nil {
 			return nil
 		}
+		order := compareGroups(left, right)
 		var inA, inB [][]byte
 		if order <= 0 {
 			inA = left.take()
@@ -68,56 +69,45 @@ func merge(a, b iter.Seq2[[]byte, error], visit func(a, b [][]byte)) error {
 	}
 }
 
-const done = 2
-
 func compareGroups(a, b *groups) int {
 	switch {
-	case a.line == nil && b.line == nil:
-		return done
 	case a.line == nil:
 		return 1
 	case b.line == nil:
 		return -1
 	}
-	nameA, _ := splitPair(a.line)
-	nameB, _ := splitPair(b.line)
-	return strings.Compare(nameA, nameB)
+	return bytes.Compare(keyOf(a.line), keyOf(b.line))
 }
+
+func keyOf(line []byte) []byte { return line[:max(bytes.IndexByte(line, 0), 0)] }
 
 // groups reads a sorted sequence key by key.
 type groups struct {
-	pull    func() ([]byte, error, bool)
-	stop    func()
-	line    []byte // nil at the end
-	err     error
-	started bool
+	pull  func() ([]byte, error, bool)
+	stop  func()
+	line  []byte // the next one, nil at the end
+	err   error
+	first []byte // copies of the lines of the current group
+	again []byte
 }
 
 func newGroups(lines iter.Seq2[[]byte, error]) *groups {
 	next, stop := iter.Pull2(lines)
-	return &groups{pull: next, stop: stop}
+	g := &groups{pull: next, stop: stop}
+	g.next()
+	return g
 }
 
-func (g *groups) next() {
-	line, err, ok := g.pull()
-	g.started, g.err = true, err
-	if g.line = nil; ok && err == nil {
-		g.line = bytes.Clone(line)
-	}
-}
+func (g *groups) next() { g.line, g.err, _ = g.pull() }
 
-// take returns the lines that share the current key, at most two of them, and moves behind them.
+// take returns the lines that share the current key, at most two of them, and moves behind them. They are valid
+// until the next call.
 func (g *groups) take() [][]byte {
-	key, _ := splitPair(g.line)
-	var group [][]byte
-	for g.line != nil {
-		if k, _ := splitPair(g.line); k != key {
-			break
-		}
-		if len(group) < 2 {
-			group = append(group, g.line)
-		}
-		g.next()
+	g.first = append(g.first[:0], g.line...)
+	group := [][]byte{g.first}
+	for g.next(); g.line != nil && bytes.Equal(keyOf(g.line), keyOf(g.first)); g.next() {
+		g.again = append(g.again[:0], g.line...)
+		group = [][]byte{g.first, g.again}
 	}
 	return group
 }
@@ -340,8 +330,7 @@ func (c *check) readRecord(count *DatasetClaim, record *formats.Record, line []b
 // out the blobs that the receiver has.
 func (c *check) blobsMatch(delta bool) error {
 	return merge(keyed(c.named.Sorted()), keyed(c.held.Sorted()), func(named, held [][]byte) {
-		name, _ := splitPair(append(named, held...)[0])
-		switch {
+		switch name := keyOf(append(named, held...)[0]); {
 		case len(held) == 0 && !delta:
 			c.Report.faultf("blob", "", "a record names a blob %.64s… that is not there", name)
 		case len(named) == 0:
@@ -355,7 +344,7 @@ func keyed(keys iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var line []byte
 		for key, err := range keys {
-			line = append(fmt.Appendf(line[:0], "%x", key), 0)
+			line = append(hex.AppendEncode(line[:0], key), 0)
 			if !yield(line, err) {
 				return
 			}
@@ -369,7 +358,10 @@ func (a *Archive) blame(report *Report) {
 		return
 	}
 	for i, v := range a.index.Volumes {
-		if hash, err := hashFile(a.paths[i]); err == nil && hash != v.SHA256 {
+		if v.SHA256 == nil {
+			continue
+		}
+		if hash, err := hashFile(a.paths[i]); err == nil && hash != *v.SHA256 {
 			report.faultf("volume", v.Name, "it is not the volume that the index lists: get it again")
 		}
 	}

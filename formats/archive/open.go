@@ -14,6 +14,8 @@ import (
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/passerelle-cloud/passerelle/formats"
 )
 
 // OpenOptions says how an archive is opened.
@@ -36,7 +38,7 @@ type Archive struct {
 type carried interface {
 	// walk visits each file in turn. What is wrong with the carriage but does not keep it from being read further is
 	// given to fault.
-	walk(ctx context.Context, visit func(entry) error, fault func(Fault)) error
+	walk(ctx context.Context, visit func(*entry) error, fault func(Fault)) error
 	// repacked reports, after a walk, whether somebody else packed this bag.
 	repacked() bool
 }
@@ -46,6 +48,7 @@ type entry struct {
 	name string // with the bag's folder
 	size int64
 	body io.Reader
+	hash formats.Hash // of the contents; set by a visitor that hashed them
 }
 
 // Open finds the archive that the paths name: the index of an archive in volumes, any or all of its volumes, a zip,
@@ -105,7 +108,7 @@ func findIndex(paths []string) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Archive{paths: found, index: index, carried: &volumes{paths: found}}, nil
+	return &Archive{paths: found, index: index, carried: &volumes{paths: found, listed: index.Volumes}}, nil
 }
 
 // indexBeside returns the index that should stand beside a volume, if there is one.

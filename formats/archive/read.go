@@ -28,7 +28,7 @@ func (v *Verified) Blobs(ctx context.Context, visit func(blob formats.Blob, cont
 	}
 	keys := bufio.NewReaderSize(in, 64<<10)
 	var key [blobKeySize]byte
-	return v.archive.walk(ctx, func(e entry) error {
+	return v.archive.walk(ctx, func(e *entry) error {
 		_, name, _ := strings.Cut(e.name, "/")
 		if !holdsBlob(name) {
 			return nil

@@ -224,6 +224,7 @@ func (w *Writer) tagStream(name string, size int64, in io.Reader) error {
 	if _, err := w.copy(out, in); err != nil {
 		return err
 	}
-	w.tags = append(w.tags, tagLine{name, sum(w.digest)})
-	return nil
+	hash := sum(w.digest)
+	w.tags = append(w.tags, tagLine{name, hash})
+	return w.out.end(hash)
 }

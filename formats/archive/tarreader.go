@@ -4,11 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/passerelle-cloud/passerelle/formats"
 )
 
 // volumes reads tar volumes one after the other.
@@ -18,19 +22,24 @@ import (
 // written, so that not one flipped bit goes unnoticed. A volume without a single header of ours was packed by another
 // program, and is judged by its contents alone.
 type volumes struct {
-	paths []string
-	opts  OpenOptions
-	ours  int
-	odd   []string // files whose header or padding is not as we write it
+	paths  []string
+	listed []Volume // by the index, in the same order; nil without one
+	opts   OpenOptions
+	ours   int
+	odd    []string // files whose header or padding is not as we write it
 }
 
 func (v *volumes) repacked() bool { return v.ours == 0 }
 
-func (v *volumes) walk(ctx context.Context, visit func(entry) error, fault func(Fault)) error {
+func (v *volumes) walk(ctx context.Context, visit func(*entry) error, fault func(Fault)) error {
 	v.ours, v.odd = 0, nil
-	for _, path := range v.paths {
-		if err := v.volume(ctx, path, visit); err != nil {
+	for i, path := range v.paths {
+		skeleton, err := v.volume(ctx, path, visit)
+		if err != nil {
 			return err
+		}
+		if v.listed != nil && v.listed[i].Skeleton != nil && skeleton != nil && *skeleton != *v.listed[i].Skeleton {
+			fault(Fault{Code: "volume", Path: v.listed[i].Name, Detail: "it is not the volume that the index lists: get it again"})
 		}
 	}
 	if v.ours > 0 {
@@ -41,42 +50,48 @@ func (v *volumes) walk(ctx context.Context, visit func(entry) error, fault func(
 	return nil
 }
 
-func (v *volumes) volume(ctx context.Context, path string, visit func(entry) error) error {
+// volume reads one volume and returns the hash of its skeleton, nil where a visitor left contents unread.
+func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) error) (*formats.Hash, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	plain, done, err := plainStream(f, v.opts)
 	defer done()
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	rec := &recorder{r: plain}
 	in := tar.NewReader(rec)
+	skeleton := &skeletonHash{Hash: sha256.New()}
 	padding := int64(0) // after the file before
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		h, err := rec.next(in)
 		if err == io.EOF {
-			return v.end(path, rec, padding)
+			skeleton.Write(rec.seen)
+			return skeleton.sum(), v.end(path, rec, padding)
 		}
 		if err != nil {
-			return tarFault(path, err)
+			return nil, tarFault(path, err)
 		}
+		skeleton.Write(rec.seen)
 		v.judge(h, rec.seen, padding)
 		padding = (tarBlock - h.Size%tarBlock) % tarBlock
 		if h.Typeflag == tar.TypeDir {
 			continue
 		}
 		if h.Typeflag != tar.TypeReg {
-			return fmt.Errorf("%w: %s: %q is a link, a device or another thing that no archive of ours holds", ErrFault, path, h.Name)
+			return nil, fmt.Errorf("%w: %s: %q is a link, a device or another thing that no archive of ours holds", ErrFault, path, h.Name)
 		}
-		if err := visit(entry{h.Name, h.Size, in}); err != nil {
-			return tarFault(path, err)
+		e := &entry{name: h.Name, size: h.Size, body: in}
+		if err := visit(e); err != nil {
+			return nil, tarFault(path, err)
 		}
+		skeleton.contents(e.hash)
 	}
 }
 
@@ -89,6 +104,25 @@ func tarFault(path string, err error) error {
 		return fmt.Errorf("%w: %s is not a tar file, or is damaged: %v", ErrFault, path, err)
 	}
 	return fmt.Errorf("%s: %w", filepath.Base(path), err)
+}
+
+// skeletonHash is the hash of a plain volume, see Volume.Skeleton.
+type skeletonHash struct {
+	hash.Hash
+	gaps bool // contents were not hashed
+}
+
+func (s *skeletonHash) contents(hash formats.Hash) {
+	s.gaps = s.gaps || hash.IsZero()
+	s.Write(hash[:])
+}
+
+func (s *skeletonHash) sum() *formats.Hash {
+	if s.gaps {
+		return nil
+	}
+	hash := sum(s.Hash)
+	return &hash
 }
 
 // judge holds a header, and the padding before it, against what we would have written.

@@ -20,19 +20,26 @@ import (
 
 // carrier carries the files of a bag out. Tar volumes and one zip are its two forms.
 type carrier interface {
-	// create begins the next file; exactly size bytes must be written to it before the next call.
+	// create begins the next file; exactly size bytes must be written to it, and then end be called.
 	create(name string, size int64, modified time.Time) (io.Writer, error)
+	// end ends the file, whose contents had that hash.
+	end(hash formats.Hash) error
 	// finish makes everything durable and returns what was written.
 	finish() ([]Volume, error)
 	// abort closes what is open.
 	abort()
 }
 
-// Volume is one file of an archive, as carried: what sha256sum says of the file, encrypted or not.
+// Volume is one file of an archive, as carried. Exactly one of the hashes is set.
 type Volume struct {
-	Name   string       `json:"name"`
-	Size   int64        `json:"size"`
-	SHA256 formats.Hash `json:"sha256"`
+	Name string `json:"name"`
+	Size int64  `json:"size"`
+	// SHA256 is that of the file, as sha256sum says; for volumes that are encrypted or compressed, and for zips.
+	SHA256 *formats.Hash `json:"sha256,omitempty"`
+	// Skeleton is, for plain tar volumes, the SHA-256 of the file with the contents of each file in it replaced by
+	// the 32 bytes of their SHA-256. It commits to every byte as SHA256 does, but costs no second hash of all
+	// contents, which would be half of the work of an export.
+	Skeleton *formats.Hash `json:"skeleton_sha256,omitempty"`
 }
 
 // owner marks our tar headers. A bag that somebody packed again with another program does not have it.
@@ -49,7 +56,7 @@ func tarHeader(name string, size int64, modified time.Time) *tar.Header {
 
 const (
 	tarBlock  = 512
-	copyChunk = 256 << 10
+	copyChunk = 128 << 10
 )
 
 // tarVolumes writes pax tar volumes NAME-0001.tar, NAME-0002.tar, … into a folder.
@@ -67,8 +74,23 @@ type tarVolumes struct {
 // tarVolume is one volume being written: tar → zstd → age → hash and file.
 type tarVolume struct {
 	*tar.Writer
-	file   *carriedFile
-	layers []io.Closer // from the inside out
+	file     *carriedFile
+	layers   []io.Closer // from the inside out
+	skeleton *bones      // nil unless the volume is plain
+}
+
+// bones hashes what passes and is not contents.
+type bones struct {
+	out      io.Writer
+	digest   hash.Hash
+	contents bool
+}
+
+func (b *bones) Write(p []byte) (int, error) {
+	if !b.contents {
+		b.digest.Write(p)
+	}
+	return b.out.Write(p)
 }
 
 func (v *tarVolumes) create(name string, size int64, modified time.Time) (io.Writer, error) {
@@ -87,19 +109,36 @@ func (v *tarVolumes) create(name string, size int64, modified time.Time) (io.Wri
 	if err := v.open.WriteHeader(tarHeader(name, size, modified)); err != nil {
 		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
+	if v.open.skeleton != nil {
+		v.open.skeleton.contents = true
+	}
 	return v.open, nil
 }
+
+func (v *tarVolumes) end(hash formats.Hash) error {
+	if s := v.open.skeleton; s != nil {
+		s.contents = false
+		s.digest.Write(hash[:])
+	}
+	return v.open.Flush()
+}
+
+func (v *tarVolumes) plain() bool { return !v.zstd && len(v.recipients) == 0 }
 
 func (v *tarVolumes) openVolume() error {
 	name := fmt.Sprintf("%s-%04d.tar", v.base, len(v.done)+1)
 	if v.zstd {
 		name += ".zst"
 	}
-	file, out, err := createCarried(v.dir, name, v.recipients)
+	file, out, err := createCarried(v.dir, name, v.recipients, !v.plain())
 	if err != nil {
 		return err
 	}
 	volume := &tarVolume{file: file}
+	if v.plain() {
+		volume.skeleton = &bones{out: out, digest: sha256.New()}
+		out = volume.skeleton
+	}
 	if v.zstd {
 		z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(4<<20))
 		if err != nil {
@@ -118,6 +157,10 @@ func (v *tarVolumes) closeVolume() error {
 		err = errors.Join(err, layer.Close())
 	}
 	volume, errClose := v.open.file.finish()
+	if s := v.open.skeleton; s != nil {
+		hash := sum(s.digest)
+		volume.Skeleton = &hash
+	}
 	v.open, v.done = nil, append(v.done, volume)
 	return errors.Join(err, errClose)
 }
@@ -142,13 +185,13 @@ type carriedFile struct {
 	name   string
 	file   *os.File
 	size   int64
-	digest hash.Hash
+	digest hash.Hash // nil if nobody wants the hash of the file
 	buffer *bufio.Writer
 	seal   io.WriteCloser // age, or nil
 }
 
 // createCarried creates dir/name (with .age added if it is encrypted) and returns where its plain bytes go.
-func createCarried(dir, name string, recipients []age.Recipient) (*carriedFile, io.Writer, error) {
+func createCarried(dir, name string, recipients []age.Recipient, hashed bool) (*carriedFile, io.Writer, error) {
 	if len(recipients) > 0 {
 		name += ".age"
 	}
@@ -156,7 +199,10 @@ func createCarried(dir, name string, recipients []age.Recipient) (*carriedFile, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("create a volume: %w", err)
 	}
-	c := &carriedFile{name: name, file: file, digest: sha256.New()}
+	c := &carriedFile{name: name, file: file}
+	if hashed {
+		c.digest = sha256.New()
+	}
 	c.buffer = bufio.NewWriterSize(writerFunc(c.carry), copyChunk)
 	if len(recipients) == 0 {
 		return c, c.buffer, nil
@@ -169,7 +215,9 @@ func createCarried(dir, name string, recipients []age.Recipient) (*carriedFile, 
 }
 
 func (c *carriedFile) carry(p []byte) (int, error) {
-	c.digest.Write(p)
+	if c.digest != nil {
+		c.digest.Write(p)
+	}
 	n, err := c.file.Write(p)
 	c.size += int64(n)
 	return n, err
@@ -184,7 +232,12 @@ func (c *carriedFile) finish() (Volume, error) {
 	if err != nil {
 		return Volume{}, fmt.Errorf("write %s: %w", c.name, err)
 	}
-	return Volume{Name: c.name, Size: c.size, SHA256: sum(c.digest)}, nil
+	volume := Volume{Name: c.name, Size: c.size}
+	if c.digest != nil {
+		hash := sum(c.digest)
+		volume.SHA256 = &hash
+	}
+	return volume, nil
 }
 
 func (c *carriedFile) abort() error { return c.file.Close() }

@@ -155,7 +155,7 @@ func (c *check) close() {
 }
 
 // visit takes in one file of the bag.
-func (c *check) visit(e entry) error {
+func (c *check) visit(e *entry) error {
 	name, err := c.inBag(e.name)
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (c *check) inBag(name string) (string, error) {
 	return inside, nil
 }
 
-func (c *check) payloadFile(name string, e entry) error {
+func (c *check) payloadFile(name string, e *entry) error {
 	out := io.Discard
 	dataset, isRecords := recordsOf(name)
 	if isRecords && c.records[dataset] == nil {
@@ -216,8 +216,11 @@ func (c *check) payloadFile(name string, e entry) error {
 // recordsOf returns the dataset whose records a payload file holds.
 func recordsOf(name string) (formats.Dataset, bool) {
 	folder, ok := strings.CutSuffix(strings.TrimPrefix(name, dataDir), "/"+recordsFile)
+	if !ok {
+		return "", false
+	}
 	d, err := formats.ParseDataset(folder)
-	return d, ok && err == nil
+	return d, err == nil
 }
 
 // pair makes "name NUL hash" in buf.
@@ -247,7 +250,7 @@ func parseBlobKey(key []byte) formats.Blob {
 }
 
 // hash reads a file to its end.
-func (c *check) hash(out io.Writer, e entry) (formats.Hash, int64, error) {
+func (c *check) hash(out io.Writer, e *entry) (formats.Hash, int64, error) {
 	c.digest.Reset()
 	var total int64
 	for {
@@ -272,10 +275,11 @@ func (c *check) hash(out io.Writer, e entry) (formats.Hash, int64, error) {
 	if total != e.size {
 		return formats.Hash{}, total, fmt.Errorf("%w: %s has %d bytes, %d were announced", ErrFault, e.name, total, e.size)
 	}
-	return sum(c.digest), total, nil
+	e.hash = sum(c.digest)
+	return e.hash, total, nil
 }
 
-func (c *check) tagFile(name string, e entry) error {
+func (c *check) tagFile(name string, e *entry) error {
 	if _, twice := c.tags[name]; twice {
 		return fmt.Errorf("%w: %s is there twice", ErrFault, name)
 	}
@@ -302,7 +306,7 @@ func (c *check) tagFile(name string, e entry) error {
 }
 
 // readManifest takes in manifest-sha256.txt as it passes.
-func (c *check) readManifest(e entry) error {
+func (c *check) readManifest(e *entry) error {
 	c.digest.Reset()
 	for line, err := range lines(io.TeeReader(e.body, c.digest)) {
 		if err != nil {
@@ -319,7 +323,8 @@ func (c *check) readManifest(e entry) error {
 			return err
 		}
 	}
-	c.tags[manifestFile] = sum(c.digest)
+	e.hash = sum(c.digest)
+	c.tags[manifestFile] = e.hash
 	return nil
 }
 

@@ -284,7 +284,7 @@ func (w *Writer) file(name string, size int64, modified time.Time, in io.Reader)
 	w.payload.Bytes += size
 	hash := sum(w.digest)
 	w.payLine = appendManifestLine(w.payLine[:0], hash, name)
-	return hash, w.manifest.write(w.payLine)
+	return hash, errors.Join(w.out.end(hash), w.manifest.write(w.payLine))
 }
 
 func appendManifestLine(dst []byte, hash formats.Hash, name string) []byte {
@@ -325,8 +325,10 @@ func (w *Writer) plain(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(data)
-	return err
+	if _, err := out.Write(data); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return w.out.end(formats.HashOf(data))
 }
 
 // Omit notes what could not be carried.

@@ -90,7 +90,7 @@ func (z *zipped) checkSizes() error {
 
 func (z *zipped) repacked() bool { return z.theirs }
 
-func (z *zipped) walk(ctx context.Context, visit func(entry) error, fault func(Fault)) error {
+func (z *zipped) walk(ctx context.Context, visit func(*entry) error, fault func(Fault)) error {
 	for _, f := range z.files {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -108,13 +108,13 @@ func (z *zipped) walk(ctx context.Context, visit func(entry) error, fault func(F
 	return z.judge(fault)
 }
 
-func (z *zipped) visit(f *zip.File, visit func(entry) error) error {
+func (z *zipped) visit(f *zip.File, visit func(*entry) error) error {
 	body, err := f.Open()
 	if err != nil {
 		return fmt.Errorf("%w: %v", ErrFault, err)
 	}
 	defer body.Close()
-	return visit(entry{f.Name, int64(f.UncompressedSize64), zipBody{body}})
+	return visit(&entry{name: f.Name, size: int64(f.UncompressedSize64), body: zipBody{body}})
 }
 
 // zipBody says that a damaged file is a fault of the archive.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/passerelle-cloud/passerelle/formats"
 )
 
 // zipFile writes the whole bag as one zip64. Its directory is kept in memory, some 0.4 kB a file: zip is for a
@@ -28,7 +30,7 @@ func zipHeader(name string, modified time.Time) *zip.FileHeader {
 }
 
 func newZipFile(dir, name string, recipients []age.Recipient) (*zipFile, error) {
-	file, out, err := createCarried(dir, name, recipients)
+	file, out, err := createCarried(dir, name, recipients, len(recipients) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,8 @@ func (z *zipFile) create(name string, _ int64, modified time.Time) (io.Writer, e
 	}
 	return w, nil
 }
+
+func (z *zipFile) end(formats.Hash) error { return nil }
 
 func (z *zipFile) finish() ([]Volume, error) {
 	err := z.Close()

@@ -43,6 +43,9 @@ func (s *Sorter) Add(line []byte) error {
 			return err
 		}
 	}
+	if len(s.text)+len(line) > cap(s.text) && cap(s.text) > 64<<10 {
+		s.text = slices.Grow(s.text, max(s.memory-len(s.text), len(line))) // once, instead of by doubling
+	}
 	s.text = append(s.text, line...)
 	s.ends = append(s.ends, int32(len(s.text)))
 	return nil
