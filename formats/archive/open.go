@@ -233,3 +233,44 @@ func (b *bombGuard) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Group tells apart the archives that a list of paths names: each index, zip or folder is one, and volumes that share
+// their name are one together. The order in which they were named stays.
+func Group(paths []string) [][]string {
+	var groups [][]string
+	where := map[string]int{}
+	for _, p := range paths {
+		var key string
+		if i := strings.LastIndex(p, ".tar"); i > 5 && p[i-5] == '-' {
+			key = p[:i-5]
+		} else {
+			key = strings.TrimSuffix(p, indexSuffix)
+		}
+		if i, ok := where[key]; ok {
+			groups[i] = append(groups[i], p)
+			continue
+		}
+		where[key] = len(groups)
+		groups = append(groups, []string{p})
+	}
+	return groups
+}
+
+// WantsPassphrase reports whether a passphrase, rather than a key, opens what the first of the paths names.
+func WantsPassphrase(paths []string) (bool, error) {
+	name := paths[0]
+	if index, err := findIndex(paths); err == nil && index != nil {
+		name = index.paths[0]
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 256)
+	n, err := io.ReadFull(f, head)
+	if err != nil && n == 0 {
+		return false, nil // a folder, or an empty file: opening it will say so
+	}
+	return bytes.HasPrefix(head[:n], ageMagic) && bytes.Contains(head[:n], []byte("\n-> scrypt ")), nil
+}
