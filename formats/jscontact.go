@@ -46,13 +46,12 @@ type Card struct {
 // CardName is a JSContact Name (RFC 9553 section 2.2.1).
 type CardName struct {
 	Full             string              `json:"full,omitempty"`
-	Components       []CardNameComponent `json:"components,omitempty"`
-	IsOrdered        bool                `json:"isOrdered,omitempty"` // the components stand in the order in which one says them
+	Components       []CardNameComponent `json:"components,omitempty"` // if not ordered, best surname first: then vCard says the same
+	IsOrdered        bool                `json:"isOrdered,omitempty"`  // the components stand in the order in which one says them
 	DefaultSeparator string              `json:"defaultSeparator,omitempty"`
 	SortAs           map[string]string   `json:"sortAs,omitempty"` // by kind of component
 	PhoneticScript   string              `json:"phoneticScript,omitempty"`
 	PhoneticSystem   string              `json:"phoneticSystem,omitempty"`
-	VCardParams      Params              `json:"vCardParams,omitempty"`
 	Others           Members             `json:"-"`
 }
 

@@ -45,10 +45,6 @@ func (s *Set) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// PatchObject says how an object differs from another: a JSON pointer without its leading slash to the new value, or
-// to null where a member is removed (RFC 8984 section 1.4.9, RFC 9553 section 1.4.3).
-type PatchObject map[string]json.RawMessage
-
 // Params are the parameters of a vCard or iCalendar property, by their name in lower case. In JSON one value is a
 // string and several are an array of strings (RFC 7095 section 3.4, RFC 7265 section 3.5).
 type Params map[string][]string

@@ -1,0 +1,111 @@
+package layers
+
+const module = "github.com/passerelle-cloud/passerelle"
+
+// topFolders are the folders that the repository's root may have, hidden ones apart.
+var topFolders = []string{"cmd", "compliance", "consent", "formats", "internal", "operators", "transfer"}
+
+// rule says which packages of this module a package may import. "..." stands for all of them.
+type rule struct {
+	pkg string
+	may []string
+}
+
+// rules has one row a package. Dependencies run one way: cmd → compliance, transfer → consent → consent/ledger, and
+// transfer → operators → formats.
+var rules = []rule{
+	{"cmd/passerelle", []string{"..."}},
+
+	// Findings, rule packs and the regulator's view. Compliance does not know transfer, nor transfer compliance.
+	{"compliance", []string{"consent", "consent/ledger", "formats", "internal/sqldb"}},
+	{"compliance/gdpr", []string{"compliance", "consent", "formats"}},
+	{"compliance/dga", []string{"compliance", "consent", "formats"}},
+	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
+	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
+	{"compliance/audit", []string{"compliance", "consent", "consent/ledger", "consent/receipt", "formats", "internal/sqldb"}},
+	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "internal/problem"}},
+	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "internal/problem", "internal/webui"}},
+
+	// What moves data. Adapters and codecs are handed to it.
+	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/jobs", "internal/sqldb", "operators"}},
+	{"transfer/api", []string{"transfer", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "operators"}},
+	{"transfer/web", []string{"transfer", "consent", "formats", "internal/problem", "internal/webui", "operators"}},
+
+	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
+	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb"}},
+	{"consent/ledger", []string{"internal/sqldb"}},
+	{"consent/oauth", []string{"consent", "consent/ledger", "internal/problem", "internal/sqldb"}},
+	{"consent/receipt", []string{"consent", "formats"}},
+	{"consent/api", []string{"consent", "consent/ledger", "consent/receipt", "formats", "internal/problem"}},
+	{"consent/web", []string{"consent", "consent/receipt", "formats", "internal/problem", "internal/webui"}},
+
+	// What can hold an instance. One adapter a package, none knows another, nor an archive.
+	{"operators", []string{"formats"}},
+	{"operators/bank", []string{"operators", "formats"}},
+	{"operators/cozy", []string{"operators", "formats", "internal/extsort"}},
+	{"operators/dir", []string{"operators", "formats", "internal/extsort"}},
+	{"operators/home", []string{"operators", "formats", "internal/extsort", "internal/sqldb"}},
+	{"operators/solid", []string{"operators", "formats"}},
+	{"operators/webdav", []string{"operators", "formats"}},
+	{"operators/accounts", []string{"internal/sqldb"}},
+	{"operators/keys", []string{"formats", "formats/statement"}},
+	{"operators/conformance", []string{"operators", "formats"}},
+	{"operators/example", []string{"operators", "formats"}},
+
+	// What an instance is made of. One codec a package, none knows another.
+	{"formats", nil},
+	{"formats/archive", []string{"formats", "formats/statement", "internal/extsort"}},
+	{"formats/statement", []string{"formats"}},
+	{"formats/bankcsv", []string{"formats"}},
+	{"formats/camt", []string{"formats"}},
+	{"formats/energycsv", []string{"formats"}},
+	{"formats/geojson", []string{"formats"}},
+	{"formats/icalendar", []string{"formats"}},
+	{"formats/markdown", []string{"formats"}},
+	{"formats/vcard", []string{"formats"}},
+
+	// Plumbing that belongs to no domain.
+	{"internal/dbtest", []string{"internal/sqldb"}},
+	{"internal/extsort", nil},
+	{"internal/jobs", []string{"internal/sqldb"}},
+	{"internal/layers", nil},
+	{"internal/problem", nil},
+	{"internal/sqldb", nil},
+	{"internal/webui", nil},
+}
+
+// forTests are packages that no program may contain.
+var forTests = []string{"operators/conformance", "internal/dbtest"}
+
+// only names the packages that may import something, and what is below it; nobody else may.
+var only = []struct {
+	what string
+	who  []string
+}{
+	{"github.com/ory/fosite", []string{"consent/oauth"}},
+	{"github.com/riverqueue/river", []string{"internal/jobs"}},
+	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "consent/oauth", "internal/dbtest",
+		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer"}},
+	{"modernc.org/sqlite", []string{"internal/sqldb"}},
+	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},
+	{"github.com/pressly/goose", []string{"internal/sqldb"}},
+	{"github.com/hashicorp/vault", []string{"operators/keys"}},
+	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
+	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
+	{"testing", []string{"operators/conformance", "internal/dbtest"}},
+	{"C", nil}, // the program is built without cgo
+}
+
+// never names what a package, or with "/..." each of those below a folder, must not import.
+var never = []struct {
+	pkg  string
+	what []string
+}{
+	{"consent", []string{"net", "net/http"}},
+	{"formats/...", []string{"net", "net/http", "os/exec"}},
+	{"operators", []string{"net", "net/http"}},
+	{"compliance/gdpr", []string{"net/http", "os"}},
+	{"compliance/dga", []string{"net/http", "os"}},
+	{"compliance/psd2", []string{"net/http", "os"}},
+	{"compliance/dataact", []string{"net/http", "os"}},
+}

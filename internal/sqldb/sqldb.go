@@ -1,0 +1,160 @@
+// Package sqldb opens the database, embedded or served, so that one hand-written SQL text runs on both: SQLite in one
+// file for a single gateway, PostgreSQL for any number of them. It migrates, runs transactions and takes locks, and
+// knows nothing of what is stored.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"modernc.org/sqlite"
+)
+
+// DB is an open database.
+type DB struct {
+	// Write takes every statement. On SQLite it is one connection: inside a transaction use the transaction, for
+	// another statement on Write would wait for it for ever.
+	Write *sql.DB
+	// Read takes queries only, and on SQLite never waits for a writer.
+	Read *sql.DB
+
+	pool *pgxpool.Pool // nil on SQLite
+	path string        // of the SQLite file
+}
+
+// The SQLite connections. Pages of 16 KiB suit rows of some kilobytes; they only count for a new file.
+const (
+	writerPragmas = "_pragma=page_size(16384)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
+		"&_pragma=foreign_keys(1)&_pragma=cache_size(-8192)&_pragma=journal_size_limit(67108864)&_txlock=immediate"
+	readerPragmas = "_pragma=busy_timeout(10000)&_pragma=query_only(1)&_pragma=cache_size(-4096)"
+	readers       = 4
+)
+
+// Open opens "postgres://…", or else a SQLite file ("sqlite:PATH" or a path), which it makes if there is none.
+func Open(ctx context.Context, where string) (*DB, error) {
+	if strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://") {
+		return openPostgres(ctx, where)
+	}
+	return openSQLite(ctx, strings.TrimPrefix(where, "sqlite:"))
+}
+
+func openSQLite(ctx context.Context, path string) (*DB, error) {
+	name := "file:" + (&url.URL{Path: path}).EscapedPath()
+	write, err := sql.Open("sqlite", name+"?"+writerPragmas)
+	if err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", path, err)
+	}
+	write.SetMaxOpenConns(1)
+	if err := write.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database %s: %w", path, err), write.Close())
+	}
+	read, err := sql.Open("sqlite", name+"?"+readerPragmas)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database %s: %w", path, err), write.Close())
+	}
+	read.SetMaxOpenConns(readers)
+	return &DB{Write: write, Read: read, path: path}, nil
+}
+
+func openPostgres(ctx context.Context, where string) (*DB, error) {
+	pool, err := pgxpool.New(ctx, where)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	return &DB{Write: db, Read: db, pool: pool}, nil
+}
+
+// Embedded reports whether the database is a file of this process's machine.
+func (db *DB) Embedded() bool { return db.pool == nil }
+
+// Close closes the database.
+func (db *DB) Close() error {
+	if db.pool != nil {
+		err := db.Write.Close()
+		db.pool.Close()
+		return err
+	}
+	return errors.Join(db.Read.Close(), db.Write.Close())
+}
+
+// Tx runs do in a transaction that can write, and commits it if do returns nil.
+func (db *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := db.Write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// Snapshot begins a transaction that reads one state of the database, whatever is written meanwhile.
+func (db *DB) Snapshot(ctx context.Context) (*sql.Tx, error) {
+	options := &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
+	if db.Embedded() {
+		options = nil // a SQLite transaction is a snapshot from its first query on
+	}
+	tx, err := db.Read.BeginTx(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("begin to read: %w", err)
+	}
+	return tx, nil
+}
+
+// Migrate brings the tables of one package up to date. Each package has its own table of versions.
+func (db *DB) Migrate(ctx context.Context, migrations fs.FS, table string) error {
+	dialect := goose.DialectSQLite3
+	options := []goose.ProviderOption{goose.WithTableName(table)}
+	if !db.Embedded() {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(dialect, db.Write, migrations, options...)
+	if err != nil {
+		return fmt.Errorf("prepare the tables of %s: %w", table, err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("bring the tables of %s up to date: %w", table, err)
+	}
+	return nil
+}
+
+// The codes of a violated unique constraint.
+const (
+	postgresUnique = "23505"
+	sqlitePrimary  = 1555
+	sqliteUnique   = 2067
+)
+
+// IsUnique reports whether err says that a row with that key is there already.
+func IsUnique(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == postgresUnique
+	}
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && (lite.Code() == sqlitePrimary || lite.Code() == sqliteUnique)
+}
