@@ -121,6 +121,18 @@ type Load interface {
 	Held(ctx context.Context) (map[formats.Dataset]Count, error)
 }
 
+// Settling is a load whose Finish may still give records their own paths, which something else had when they were put.
+type Settling interface {
+	Settled() []Settled
+}
+
+// Settled is a record that PutRecord had renamed, and that has its own path after all.
+type Settled struct {
+	Dataset formats.Dataset
+	ID      string         // as it came
+	Record  formats.Record // as the target holds it
+}
+
 // Count is [formats.Count].
 type Count = formats.Count
 

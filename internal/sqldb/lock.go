@@ -22,7 +22,7 @@ func (db *DB) TryLock(ctx context.Context, name string) (unlock func() error, ok
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	key := int64(h.Sum64())
-	conn, err := db.Write.Conn(ctx)
+	conn, err := db.locks.Conn(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("lock %s: %w", name, err)
 	}

@@ -29,6 +29,8 @@ type DB struct {
 	Read *sql.DB
 
 	pool *pgxpool.Pool // nil on SQLite
+	// locks are connections that only hold locks: whoever waits for a lock's holder never waits for a lock's connection.
+	locks *sql.DB
 	path string        // of the SQLite file
 }
 
@@ -39,6 +41,10 @@ const (
 	readerPragmas = "_pragma=busy_timeout(10000)&_pragma=query_only(1)&_pragma=cache_size(-4096)"
 	readers       = 4
 )
+
+// connections is how many PostgreSQL connections one process takes, unless the URL says pool_max_conns. An export
+// keeps one as long as it lasts.
+const connections = 32
 
 // Open opens "postgres://…", or else a SQLite file ("sqlite:PATH" or a path), which it makes if there is none.
 func Open(ctx context.Context, where string) (*DB, error) {
@@ -67,7 +73,14 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 }
 
 func openPostgres(ctx context.Context, where string) (*DB, error) {
-	pool, err := pgxpool.New(ctx, where)
+	config, err := pgxpool.ParseConfig(where)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if !strings.Contains(where, "pool_max_conns=") {
+		config.MaxConns = connections
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
@@ -76,7 +89,9 @@ func openPostgres(ctx context.Context, where string) (*DB, error) {
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	return &DB{Write: db, Read: db, pool: pool}, nil
+	locks := stdlib.OpenDB(*config.ConnConfig)
+	locks.SetMaxIdleConns(0)
+	return &DB{Write: db, Read: db, pool: pool, locks: locks}, nil
 }
 
 // Embedded reports whether the database is a file of this process's machine.
@@ -85,7 +100,7 @@ func (db *DB) Embedded() bool { return db.pool == nil }
 // Close closes the database.
 func (db *DB) Close() error {
 	if db.pool != nil {
-		err := db.Write.Close()
+		err := errors.Join(db.locks.Close(), db.Write.Close())
 		db.pool.Close()
 		return err
 	}

@@ -60,7 +60,7 @@ type Instance struct {
 }
 
 // Read walks a source, reads every content and fails the test on whatever a source must never give.
-func Read(t *testing.T, source operators.Source) Instance {
+func Read(t testing.TB, source operators.Source) Instance {
 	t.Helper()
 	var got Instance
 	seen := map[string]bool{}

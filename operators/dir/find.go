@@ -90,7 +90,7 @@ func (l *Load) freePath(treePath string, folder bool) (string, error) {
 	parent, name := path.Split(treePath)
 	count := l.spotKey(location)
 	for n := max(2, l.next[count]); ; n++ {
-		candidate := parent + numbered(name, n)
+		candidate := parent + formats.NumberedName(name, n)
 		ok, err := l.isFree(l.names.location(candidate), folder)
 		if err != nil {
 			return "", err

@@ -1,8 +1,6 @@
 package dir
 
 import (
-	"fmt"
-	"path"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -101,30 +99,8 @@ func textName(raw string) string {
 		return raw
 	}
 	text := strings.ToValidUTF8(raw, "\uFFFD")
-	stem, ext := splitExt(text)
+	stem, ext := formats.SplitExt(text)
 	return stem + "~" + formats.HashOf([]byte(raw)).String()[:8] + ext
-}
-
-// numbered returns the n-th name for something whose own name is taken: "name (2).ext". It fits into 255 bytes.
-func numbered(name string, n int) string {
-	stem, ext := splitExt(name)
-	mark := fmt.Sprintf(" (%d)", n)
-	if len(stem)+len(mark)+len(ext) > maxComponent && len(mark)+len(ext) < maxComponent {
-		stem = stem[:min(len(stem), maxComponent-len(mark)-len(ext))]
-		for stem != "" && !utf8.ValidString(stem) {
-			stem = stem[:len(stem)-1]
-		}
-	}
-	return stem + mark + ext
-}
-
-// splitExt parts a name before its extension; a name that begins with its only dot has none.
-func splitExt(name string) (stem, ext string) {
-	ext = path.Ext(name)
-	if ext == name || len(ext) > 32 {
-		return name, ""
-	}
-	return name[:len(name)-len(ext)], ext
 }
 
 // fileID returns the record id of a file or folder by its path in the tree, given as the disk has it.

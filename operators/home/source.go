@@ -1,0 +1,212 @@
+package home
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/operators"
+)
+
+// Source returns the instance to be read from.
+func (i *Instance) Source() *Source { return &Source{Instance: i} }
+
+// Source is an instance as something to read from: as it stood when it was first asked, whatever is written meanwhile.
+type Source struct {
+	*Instance
+	tx *sql.Tx
+}
+
+// Close implements [operators.Source].
+func (s *Source) Close() error {
+	if s.tx == nil {
+		return nil
+	}
+	err := s.tx.Rollback()
+	s.tx = nil
+	return err
+}
+
+// position begins to read, and returns where the instance stands.
+func (s *Source) position(ctx context.Context) (at operators.Position, err error) {
+	if s.tx == nil {
+		// The transaction outlives the call, but not the Source.
+		if s.tx, err = s.home.db.Snapshot(context.WithoutCancel(ctx)); err != nil {
+			return 0, err
+		}
+	}
+	err = s.tx.QueryRowContext(ctx, `SELECT position FROM home_instance WHERE id = $1`, s.id).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = s.gone()
+	}
+	return at, err
+}
+
+// Describe implements [operators.Source].
+func (s *Source) Describe(ctx context.Context) (operators.Description, error) {
+	d := operators.Description{Owner: s.name, Changes: true}
+	var err error
+	if d.Position, err = s.position(ctx); err == nil {
+		d.Total, err = usage(ctx, s.tx, s.id)
+	}
+	return d, err
+}
+
+// pageRecords is how many records are read at once, with their small blobs: 4 MiB at the most.
+const pageRecords = 64
+
+// Records implements [operators.Source]. After a position other than zero, an item whose record has a blob but no
+// content is one whose bytes have not changed since.
+func (s *Source) Records(ctx context.Context, after operators.Position) iter.Seq2[operators.Item, error] {
+	return func(yield func(operators.Item, error) bool) {
+		at, err := s.position(ctx)
+		if err == nil && after > at {
+			err = fmt.Errorf("%w: the instance stands at position %d, not yet at %d", operators.ErrUnsupported, at, after)
+		}
+		if err != nil {
+			yield(operators.Item{}, err)
+			return
+		}
+		for since := after; ; {
+			rows, err := s.page(ctx, since, after)
+			if err != nil {
+				yield(operators.Item{}, fmt.Errorf("read the records: %w", err))
+				return
+			}
+			for _, row := range rows {
+				since = row.position
+				item, err := s.item(ctx, row, after)
+				if !yield(item, err) || err != nil {
+					return
+				}
+			}
+			if len(rows) < pageRecords {
+				return
+			}
+		}
+	}
+}
+
+// stored is a row of the records, with its blob.
+type stored struct {
+	position operators.Position
+	line     []byte
+	blob     []byte // hash of the content that is wanted, if any
+	size     int64
+	inline   bool
+	data     []byte
+}
+
+// page reads the next records after one. Contents are wanted only where they changed after a position.
+func (s *Source) page(ctx context.Context, since, after operators.Position) (list []stored, err error) {
+	rows, err := s.tx.QueryContext(ctx, `
+		SELECT r.position, r.line, CASE WHEN r.blob_since > $3 THEN r.blob END, r.size, b.data IS NOT NULL, CASE WHEN r.blob_since > $3 THEN b.data END
+		FROM home_record r LEFT JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
+		WHERE r.instance = $1 AND r.position > $2 AND ($3 > 0 OR NOT r.deleted) ORDER BY r.position LIMIT $4`,
+		s.id, int64(since), int64(after), pageRecords)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r stored
+		if err := rows.Scan(&r.position, &r.line, &r.blob, &r.size, &r.inline, &r.data); err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
+}
+
+func (s *Source) item(ctx context.Context, row stored, after operators.Position) (operators.Item, error) {
+	h := held{line: row.line}
+	record, err := h.record()
+	if err != nil || row.blob == nil {
+		return operators.Item{Record: record}, err
+	}
+	item := operators.Item{Record: record}
+	if row.inline || row.size == 0 {
+		item.Content = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(row.data)), nil }
+		return item, nil
+	}
+	name := s.blobFile(record.Blob.SHA256)
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return s.lacking(ctx, item)
+	}
+	item.Content = func() (io.ReadCloser, error) {
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", operators.ErrChanged, err)
+		}
+		return f, err
+	}
+	return item, nil
+}
+
+// lacking is for a file that is not there: either it went after this Source began to read, or it is lost.
+func (s *Source) lacking(ctx context.Context, item operators.Item) (operators.Item, error) {
+	var one int
+	err := s.home.db.Read.QueryRowContext(ctx, `SELECT 1 FROM home_blob WHERE instance = $1 AND hash = $2`, s.id, item.Record.Blob.SHA256[:]).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return operators.Item{}, operators.ErrChanged
+	}
+	if err != nil {
+		return operators.Item{}, err
+	}
+	item.Omissions = []operators.Omission{{
+		Dataset: item.Record.Dataset, ID: item.Record.ID, Path: item.Record.Path, Code: "content-missing", Lost: true,
+		Reason: "the operator's blob folder does not hold its bytes any more", Advice: "Ask the operator for the file " + item.Record.Blob.SHA256.String() + " from a backup.",
+	}}
+	item.Record.Blob = nil
+	return item, nil
+}
+
+// States implements [operators.Stated].
+func (s *Source) States(ctx context.Context) iter.Seq2[formats.State, error] {
+	return func(yield func(formats.State, error) bool) {
+		if _, err := s.position(ctx); err != nil {
+			yield(formats.State{}, err)
+			return
+		}
+		listStates(ctx, s.tx, yield, `SELECT key, hash, blob FROM home_record WHERE instance = $1 AND NOT deleted ORDER BY key`, s.id)
+	}
+}
+
+// rowsQuerier is a database or a transaction.
+type rowsQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// listStates gives each row of a query as a state.
+func listStates(ctx context.Context, q rowsQuerier, yield func(formats.State, error) bool, query string, arg int64) {
+	rows, err := q.QueryContext(ctx, query, arg)
+	if err != nil {
+		yield(formats.State{}, err)
+		return
+	}
+	defer rows.Close()
+	var key, hash, blob sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&key, &hash, &blob); err != nil {
+			yield(formats.State{}, err)
+			return
+		}
+		d, id, _ := bytes.Cut(key, []byte("\t"))
+		state := formats.State{Dataset: formats.Dataset(d), ID: string(id)}
+		copy(state.Record[:], hash)
+		copy(state.Blob[:], blob)
+		if !yield(state, nil) {
+			return
+		}
+	}
+	if err := rows.Err(); err != nil {
+		yield(formats.State{}, err)
+	}
+}
