@@ -34,6 +34,7 @@ func (c Copy) Run(ctx context.Context) (*Report, error) {
 	if err := load.Finish(ctx); err != nil {
 		return nil, fmt.Errorf("finish: %w", err)
 	}
+	report.settle(load)
 	c.Observe.tell(Progress{Step: Checking})
 	if report.Held, err = load.Held(ctx); err != nil {
 		return nil, fmt.Errorf("count what the target holds: %w", err)

@@ -46,21 +46,22 @@ func (i Import) Run(ctx context.Context) (*Report, error) {
 		Series: claims.ExportID, Operator: claims.Source.ID, Time: claims.Created,
 		Applied: operators.Applied{Sequence: claims.Sequence, Root: verified.Report.Root, Person: claims.Person.Pseudonym},
 	}
-	if report.Unchanged, err = follows(ctx, i.Target, origin, claims); err != nil {
+	again, err := follows(ctx, i.Target, origin, claims)
+	if err != nil {
 		return nil, err
 	}
 	load, err := i.Target.Load(ctx, origin)
 	if err != nil {
 		return nil, fmt.Errorf("open the target: %w", err)
 	}
-	if !report.Unchanged {
-		if err := i.load(ctx, verified, load, report); err != nil {
-			return nil, errors.Join(fmt.Errorf("load: %w", err), load.Abort())
-		}
+	if err := i.load(ctx, verified, load, report); err != nil {
+		return nil, errors.Join(fmt.Errorf("load: %w", err), load.Abort())
 	}
 	if err := load.Finish(ctx); err != nil {
 		return nil, fmt.Errorf("finish: %w", err)
 	}
+	report.settle(load)
+	report.Unchanged = again && report.nothingNew()
 	i.Observe.tell(Progress{Step: Checking})
 	return report, report.check(ctx, load, claims)
 }
@@ -184,7 +185,7 @@ func (r *Report) check(ctx context.Context, load operators.Load, claims *archive
 	}
 	matches := root == claims.StateRoot
 	r.StateRoot = &matches
-	if !matches && len(r.Refused) == 0 && len(r.Kept) == 0 && !r.Unchanged {
+	if !matches && r.Lost() == 0 {
 		return errors.New("the target does not hold what was loaded: its records do not add up to the signed state; the data is not complete, run the import again")
 	}
 	return nil

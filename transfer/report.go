@@ -23,7 +23,7 @@ type Report struct {
 	Person    archive.Person  `json:"person"`
 	Started   time.Time       `json:"started"`
 	Finished  time.Time       `json:"finished"`
-	Unchanged bool            `json:"unchanged,omitempty"` // this archive had been loaded before: there was nothing to do
+	Unchanged bool            `json:"unchanged,omitempty"` // this archive had been loaded before, and nothing was missing
 
 	Results map[formats.Dataset]map[operators.Result]int64 `json:"results"`
 	Held    map[formats.Dataset]formats.Count              `json:"held"`
@@ -66,6 +66,39 @@ func (r *Report) add(put formats.Record, out operators.Outcome) {
 	if out.Omission != nil {
 		r.Refused = append(r.Refused, *out.Omission)
 	}
+}
+
+// settle takes back what a target's Finish made good.
+func (r *Report) settle(load operators.Load) {
+	settling, ok := load.(operators.Settling)
+	if !ok {
+		return
+	}
+	for _, s := range settling.Settled() {
+		at := slices.IndexFunc(r.Renamed, func(n Renaming) bool { return n.Dataset == s.Dataset && n.ID == s.ID })
+		if at < 0 {
+			continue
+		}
+		if n := &r.Renamed[at]; s.Record.ID != n.ID {
+			n.NewPath = s.Record.Path
+			continue
+		}
+		r.Renamed = slices.Delete(r.Renamed, at, at+1)
+		r.Results[s.Dataset][operators.Renamed]--
+		r.Results[s.Dataset][operators.Updated]++
+	}
+}
+
+// nothingNew reports whether every record was there already.
+func (r *Report) nothingNew() bool {
+	for _, results := range r.Results {
+		for result, n := range results {
+			if n > 0 && result != operators.Present {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Lost reports how many records are not at the target although they came.
@@ -132,6 +165,7 @@ func (p *printer) results(results map[formats.Dataset]map[operators.Result]int64
 			sum[result] += n
 		}
 	}
+	maps.DeleteFunc(sum, func(_ operators.Result, n int64) bool { return n == 0 })
 	for i, result := range slices.Sorted(maps.Keys(sum)) {
 		if i > 0 {
 			p.f(", ")

@@ -27,7 +27,7 @@ var rules = []rule{
 	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "internal/problem", "internal/webui"}},
 
 	// What moves data. Adapters and codecs are handed to it.
-	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/jobs", "internal/sqldb", "operators"}},
+	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/api", []string{"transfer", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "operators"}},
 	{"transfer/web", []string{"transfer", "consent", "formats", "internal/problem", "internal/webui", "operators"}},
 

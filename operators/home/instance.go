@@ -113,6 +113,9 @@ func (i *Instance) Put(ctx context.Context, record formats.Record, content io.Re
 		if err != nil {
 			return err
 		}
+		if file, err := w.insideFile(record.Path); file != "" || err != nil {
+			return errors.Join(err, fmt.Errorf("%s: %w by what is no folder", file, ErrTaken))
+		}
 		switch {
 		case record.Blob != nil && !found.hasBlob:
 			_, reason := w.missing(record.Blob)

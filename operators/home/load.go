@@ -366,7 +366,7 @@ func (l *load) dirHere(came string) (string, error) {
 
 // asFolder returns the path that a folder gets: its own, unless something else than a folder is there.
 func (l *load) asFolder(came, here string) (string, error) {
-	taken, err := l.w.row(`SELECT 1 FROM home_record WHERE instance = $1 AND place = $2 AND NOT folder`, []any{l.w.i.id, place(here)}, new(int))
+	taken, err := l.w.fileAt(here)
 	if err != nil || !taken {
 		return here, err
 	}

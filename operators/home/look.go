@@ -114,6 +114,24 @@ func (f *found) obstructed(r *formats.Record, key []byte) bool {
 	return f.occupant != nil && string(f.occupant.key) != string(key) || f.children && r.Kind != formats.KindFolder
 }
 
+// fileAt reports whether something that is no folder has a path.
+func (w *writer) fileAt(path string) (bool, error) {
+	return w.row(`SELECT 1 FROM home_record WHERE instance = $1 AND place = $2 AND NOT folder`, []any{w.i.id, place(path)}, new(int))
+}
+
+// insideFile returns the part of a path at which something is that is no folder; empty if there is none.
+func (w *writer) insideFile(path string) (string, error) {
+	for n, c := range path {
+		if c != '/' {
+			continue
+		}
+		if is, err := w.fileAt(path[:n]); is || err != nil {
+			return path[:n], err
+		}
+	}
+	return "", nil
+}
+
 // free reports whether nothing but the record of a key has a path, nor anything is below it.
 func (w *writer) free(path string, key []byte) (bool, error) {
 	from, to := below(path)
