@@ -139,6 +139,16 @@ func (p *Pins) Pin(s *Signed) error {
 	return nil
 }
 
+// With returns these pins and one more, which is written nowhere: an operator trusts itself, for example.
+func (p *Pins) With(s *Signed) *Pins {
+	more := &Pins{byID: maps.Clone(p.byID)}
+	if more.byID == nil {
+		more.byID = map[OperatorID]pin{}
+	}
+	more.byID[s.Statement.ID] = pin{signed: s}
+	return more
+}
+
 // Unpin ends trust in an operator. It returns an error wrapping [ErrUnknown] if there was none.
 func (p *Pins) Unpin(id OperatorID) error {
 	known, ok := p.byID[id]
