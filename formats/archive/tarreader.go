@@ -91,6 +91,9 @@ func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) er
 		if err := visit(e); err != nil {
 			return nil, tarFault(path, err)
 		}
+		if _, err := io.Copy(io.Discard, in); err != nil { // what the visitor left; the recorder is not to keep it
+			return nil, tarFault(path, err)
+		}
 		skeleton.contents(e.hash)
 	}
 }

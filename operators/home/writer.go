@@ -16,7 +16,7 @@ import (
 // process that dies and that others wait little, and not so often that the disk is all that one waits for.
 const (
 	batchWrites = 4000
-	batchBytes  = 64 << 20
+	batchBytes  = 16 << 20
 	batchTime   = 2 * time.Second
 )
 
