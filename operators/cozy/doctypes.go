@@ -70,7 +70,8 @@ func mainDoctype(d formats.Dataset) string {
 }
 
 // recordID returns the record id of a document, by the rule in the package's comment. An id that a record cannot
-// have (too long, control characters) is replaced by its hash; the true one stays in the native document.
+// have (too long, control characters) is replaced by its hash; the true one stays in the native document. So is a
+// doctype of that kind, which no Cozy has.
 func recordID(d formats.Dataset, doctype, id string) string {
 	if doctype == mainDoctype(d) && !strings.Contains(id, "/") && recordable(id) {
 		return id
@@ -79,7 +80,11 @@ func recordID(d formats.Dataset, doctype, id string) string {
 		return full
 	}
 	sum := sha256.Sum256([]byte(id))
-	return doctype + "/sha256-" + hex.EncodeToString(sum[:])
+	if hashed := doctype + "/sha256-" + hex.EncodeToString(sum[:]); recordable(hashed) {
+		return hashed
+	}
+	sum = sha256.Sum256([]byte(doctype + "/" + id))
+	return "sha256-" + hex.EncodeToString(sum[:])
 }
 
 func recordable(id string) bool {

@@ -208,7 +208,7 @@ func TestForeign(t *testing.T) {
 			Links: []formats.Link{{Rel: "album", Dataset: formats.Photos, ID: "p1"}}},
 		{ID: "p1", Dataset: formats.Photos, Kind: formats.KindAlbum, Body: json.RawMessage(`{"name":"A","auto":true}`)},
 		{ID: "lost", Dataset: formats.Files, Kind: formats.KindFile, Path: "tree/N/lost.bin", Body: json.RawMessage(`{"mediaType":"x/y"}`)},
-		{ID: "bad", Dataset: formats.Bills, Kind: formats.KindBill, Body: json.RawMessage(`{"amount":"not an amount"}`)},
+		{ID: "odd", Dataset: formats.Bills, Kind: formats.KindBill, Body: json.RawMessage(`{"issuer":"I","date":"0000-99-99","amount":{"currency":"XXX","amount":"-0.0000000000000000001"},"category":"\u0000","extra":1e400}`)},
 		{ID: "s1", Dataset: formats.Settings, Kind: formats.KindSetting, Body: json.RawMessage(`{"locale":"fr"}`)},
 	}
 	dir := t.TempDir()
