@@ -22,8 +22,9 @@ var (
 // Import verifies an archive and loads it into a target.
 type Import struct {
 	Archive *archive.Archive
-	Target  operators.Target
-	Expect  archive.Expectations
+	// Target opens what is loaded into. It is called once the archive is found sound, so that a bad one makes nothing.
+	Target func(ctx context.Context) (operators.Target, error)
+	Expect archive.Expectations
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
 	Tmp     string // folder for temporary files, "" for the system's
@@ -33,8 +34,8 @@ type Import struct {
 // Run verifies everything first and writes nothing before that is done. An archive that is not sound, or that does
 // not follow what was loaded before, is refused whole; a sound record that the target cannot hold is in the report,
 // and the rest goes in. An import that was interrupted goes on where it was when it is run again.
-func (i Import) Run(ctx context.Context) (*Report, error) {
-	report := &Report{Started: time.Now().UTC()}
+func (i Import) Run(ctx context.Context) (report *Report, err error) {
+	report = &Report{Started: time.Now().UTC()}
 	verified, err := i.verify(ctx)
 	if err != nil {
 		return nil, err
@@ -46,11 +47,16 @@ func (i Import) Run(ctx context.Context) (*Report, error) {
 		Series: claims.ExportID, Operator: claims.Source.ID, Time: claims.Created,
 		Applied: operators.Applied{Sequence: claims.Sequence, Root: verified.Report.Root, Person: claims.Person.Pseudonym},
 	}
-	again, err := follows(ctx, i.Target, origin, claims)
+	target, err := i.Target(ctx)
 	if err != nil {
 		return nil, err
 	}
-	load, err := i.Target.Load(ctx, origin)
+	defer func() { err = errors.Join(err, target.Close()) }()
+	again, err := follows(ctx, target, origin, claims)
+	if err != nil {
+		return nil, err
+	}
+	load, err := target.Load(ctx, origin)
 	if err != nil {
 		return nil, fmt.Errorf("open the target: %w", err)
 	}

@@ -66,7 +66,7 @@ func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) er
 	in := tar.NewReader(rec)
 	skeleton := &skeletonHash{Hash: sha256.New()}
 	padding := int64(0) // after the file before
-	for {
+	for first := true; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -75,9 +75,13 @@ func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) er
 			skeleton.Write(rec.seen)
 			return skeleton.sum(), v.end(path, rec, padding)
 		}
+		if err != nil && first {
+			return nil, fmt.Errorf("%w: %s is not an archive, or is cut or damaged at its very beginning (%v)", ErrFault, path, err)
+		}
 		if err != nil {
 			return nil, tarFault(path, err)
 		}
+		first = false
 		skeleton.Write(rec.seen)
 		v.judge(h, rec.seen, padding)
 		padding = (tarBlock - h.Size%tarBlock) % tarBlock

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/passerelle-cloud/passerelle/formats/archive"
+	"github.com/passerelle-cloud/passerelle/formats/statement"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/operators/home"
+	"github.com/passerelle-cloud/passerelle/operators/keys"
+)
+
+// gateway is the folder of one operator: keys/, operator.json, trust/, exports/, passerelle.db and blobs/. Its parts
+// are opened, and made, when they are first used.
+type gateway struct {
+	dir   string
+	store *keys.Files
+	db    *sqldb.DB
+	home  *home.Home
+}
+
+// openGateway opens the folder of --data, $PASSERELLE_DATA, or the user's own.
+func (p *program) openGateway() (*gateway, error) {
+	dir := p.Data
+	if dir == "" {
+		base, err := dataHome()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(base, "passerelle")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the gateway's folder (choose another with --data): %w", err)
+	}
+	return &gateway{dir: dir}, nil
+}
+
+// dataHome is where programs keep a user's data (XDG Base Directory Specification).
+func dataHome() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("choose a folder for the gateway with --data: %w", err)
+	}
+	return filepath.Join(user, ".local", "share"), nil
+}
+
+func (g *gateway) Close() error {
+	if g.db == nil {
+		return nil
+	}
+	return g.db.Close()
+}
+
+func (g *gateway) keys(ctx context.Context) (*keys.Files, error) {
+	if g.store != nil {
+		return g.store, nil
+	}
+	store, err := keys.OpenFiles(ctx, filepath.Join(g.dir, "keys"))
+	g.store = store
+	return store, err
+}
+
+// statement returns who this operator is, signed.
+func (g *gateway) statement(ctx context.Context) (*statement.Signed, error) {
+	store, err := g.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	profile, err := keys.OpenProfile(filepath.Join(g.dir, "operator.json"), host)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Describe(ctx, profile, store)
+}
+
+// pins returns whom this operator trusts: those that an administrator pinned, and itself.
+func (g *gateway) pins() (*statement.Pins, error) {
+	pins, err := statement.LoadPins(filepath.Join(g.dir, "trust"))
+	if err != nil {
+		return nil, fmt.Errorf("read whom this operator trusts: %w", err)
+	}
+	return pins, nil
+}
+
+func (g *gateway) openHome(ctx context.Context) (*home.Home, error) {
+	if g.home != nil {
+		return g.home, nil
+	}
+	db, err := sqldb.Open(ctx, filepath.Join(g.dir, "passerelle.db"))
+	if err != nil {
+		return nil, err
+	}
+	g.db = db
+	g.home, err = home.Open(ctx, db, filepath.Join(g.dir, "blobs"))
+	return g.home, err
+}
+
+// remembered is the last archive of a series that this gateway wrote, from which the next one follows.
+type remembered struct {
+	Sealed archive.Sealed `json:"sealed"`
+	Spec   string         `json:"from"`
+}
+
+func (g *gateway) remember(spec string, sealed archive.Sealed) error {
+	dir := filepath.Join(g.dir, "exports")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(remembered{Sealed: sealed, Spec: spec}, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, sealed.Claims.ExportID+".json")
+	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// recall returns the last archive of a series.
+func (g *gateway) recall(spec, exportID string) (*remembered, error) {
+	text, err := os.ReadFile(filepath.Join(g.dir, "exports", filepath.Base(exportID)+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("this gateway wrote no archive of the series %q: make a full export, which prints its series", exportID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var last remembered
+	if err := json.Unmarshal(text, &last); err != nil {
+		return nil, fmt.Errorf("what is remembered of the series %q is damaged: make a full export: %w", exportID, err)
+	}
+	if last.Spec != spec {
+		return nil, fmt.Errorf("the series %q was made from %s, not from %s", exportID, last.Spec, spec)
+	}
+	return &last, nil
+}
