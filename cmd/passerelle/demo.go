@@ -299,8 +299,12 @@ func (d *demo) load(ctx context.Context, out string) (*transfer.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	tmp, err := d.b.tmp()
+	if err != nil {
+		return nil, err
+	}
 	target := func(context.Context) (operators.Target, error) { return d.b.instance.Target(), nil }
-	return transfer.Import{Archive: a, Target: target, Expect: expect, Trusted: true, Tmp: d.b.tmp()}.Run(ctx)
+	return transfer.Import{Archive: a, Target: target, Expect: expect, Trusted: true, Tmp: tmp}.Run(ctx)
 }
 
 // again shows that loading twice changes nothing.

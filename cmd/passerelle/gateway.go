@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
 
 	"github.com/passerelle-cloud/passerelle/formats/archive"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
@@ -23,6 +27,7 @@ type gateway struct {
 	store *keys.Files
 	db    *sqldb.DB
 	home  *home.Home
+	run   *flock.Flock // held while the folder of temporary files is in use
 }
 
 // openGateway opens the folder of --data, $PASSERELLE_DATA, or the user's own.
@@ -54,10 +59,64 @@ func dataHome() (string, error) {
 }
 
 func (g *gateway) Close() error {
-	if g.db == nil {
-		return nil
+	var err error
+	if g.db != nil {
+		err = g.db.Close()
 	}
-	return g.db.Close()
+	if g.run != nil {
+		err = errors.Join(err, discard(g.run))
+	}
+	return err
+}
+
+const runSuffix = ".lock"
+
+// tmp is where this process's temporary files go: beside the data, where there is the room for them that /tmp may not
+// have. What processes that died left there goes.
+func (g *gateway) tmp() (string, error) {
+	if g.run != nil {
+		return strings.TrimSuffix(g.run.Path(), runSuffix), nil
+	}
+	all := filepath.Join(g.dir, "tmp")
+	if err := os.MkdirAll(all, 0o700); err != nil {
+		return "", err
+	}
+	if err := sweep(all); err != nil {
+		return "", fmt.Errorf("clear up what an earlier run left: %w", err)
+	}
+	run := flock.New(filepath.Join(all, rand.Text()+runSuffix))
+	if err := run.Lock(); err != nil { // before there is a folder, so that nobody takes it for left over
+		return "", err
+	}
+	g.run = run
+	dir := strings.TrimSuffix(run.Path(), runSuffix)
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+// sweep removes the folders whose lock nobody holds.
+func sweep(all string) error {
+	entries, err := os.ReadDir(all)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), runSuffix) {
+			continue
+		}
+		run := flock.New(filepath.Join(all, e.Name()))
+		if ours, err := run.TryLock(); err != nil || !ours {
+			continue // in use, or gone meanwhile
+		}
+		if err := discard(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard removes a folder of temporary files and its lock.
+func discard(run *flock.Flock) error {
+	return errors.Join(os.RemoveAll(strings.TrimSuffix(run.Path(), runSuffix)), os.Remove(run.Path()), run.Unlock())
 }
 
 func (g *gateway) keys(ctx context.Context) (*keys.Files, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"filippo.io/age"
@@ -123,10 +122,14 @@ func (c *importCommand) load(ctx context.Context, p *program, g *gateway, paths 
 	if err := checkTarget(c.To); err != nil {
 		return nil, err
 	}
+	tmp, err := g.tmp()
+	if err != nil {
+		return nil, err
+	}
 	observe, done := p.meter()
 	report, err := transfer.Import{
 		Archive: a, Target: func(ctx context.Context) (operators.Target, error) { return openTarget(ctx, g, c.To) },
-		Expect: expect, Trusted: c.RequireTrusted, Tmp: g.tmp(), Observe: observe,
+		Expect: expect, Trusted: c.RequireTrusted, Tmp: tmp, Observe: observe,
 	}.Run(ctx)
 	done()
 	if report == nil || p.JSON {
@@ -159,15 +162,6 @@ func (g *gateway) expectations(ctx context.Context) (archive.Expectations, error
 		return archive.Expectations{}, err
 	}
 	return archive.Expectations{Judge: archive.JudgeBy(pins.With(signed)), Recipient: string(signed.Statement.ID)}, nil
-}
-
-// tmp is where temporary files go: beside the data, which has the room for them that /tmp may not have.
-func (g *gateway) tmp() string {
-	dir := filepath.Join(g.dir, "tmp")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return ""
-	}
-	return dir
 }
 
 // print writes v as JSON, indented.

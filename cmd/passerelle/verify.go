@@ -72,7 +72,11 @@ func (c *verifyCommand) one(ctx context.Context, p *program, g *gateway, paths [
 			observe(progress)
 		}
 	}
-	verified, err := a.Verify(ctx, g.tmp(), expect)
+	tmp, err := g.tmp()
+	if err != nil {
+		return archive.Report{}, err
+	}
+	verified, err := a.Verify(ctx, tmp, expect)
 	if err != nil {
 		return archive.Report{}, err
 	}
@@ -151,7 +155,11 @@ func (c *inspectCommand) one(ctx context.Context, p *program, g *gateway, paths 
 		return err
 	}
 	expect.Any = true
-	verified, err := a.Verify(ctx, g.tmp(), expect)
+	tmp, err := g.tmp()
+	if err != nil {
+		return err
+	}
+	verified, err := a.Verify(ctx, tmp, expect)
 	if err != nil {
 		return err
 	}
