@@ -62,18 +62,16 @@ func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	rec := &recorder{r: plain}
-	in := tar.NewReader(rec)
+	heads := &tarHeads{in: plain}
 	skeleton := &skeletonHash{Hash: sha256.New()}
-	padding := int64(0) // after the file before
-	for first := true; ; {
+	for first := true; ; first = false {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		h, err := rec.next(in)
+		e, err := heads.next()
 		if err == io.EOF {
-			skeleton.Write(rec.seen)
-			return skeleton.sum(), v.end(path, rec, padding)
+			skeleton.Write(heads.seen())
+			return skeleton.sum(), v.end(path, heads)
 		}
 		if err != nil && first {
 			return nil, fmt.Errorf("%w: %s is not an archive, or is cut or damaged at its very beginning (%v)", ErrFault, path, err)
@@ -81,21 +79,22 @@ func (v *volumes) volume(ctx context.Context, path string, visit func(*entry) er
 		if err != nil {
 			return nil, tarFault(path, err)
 		}
-		first = false
-		skeleton.Write(rec.seen)
-		v.judge(h, rec.seen, padding)
-		padding = (tarBlock - h.Size%tarBlock) % tarBlock
-		if h.Typeflag == tar.TypeDir {
+		skeleton.Write(heads.seen())
+		if heads.canonical {
+			v.ours++
+		} else {
+			v.odd = append(v.odd[:min(len(v.odd), 100)], heads.name)
+		}
+		if heads.kind == tar.TypeDir {
 			continue
 		}
-		if h.Typeflag != tar.TypeReg {
-			return nil, fmt.Errorf("%w: %s: %q is a link, a device or another thing that no archive of ours holds", ErrFault, path, h.Name)
+		if heads.kind != tar.TypeReg {
+			return nil, fmt.Errorf("%w: %s: %q is a link, a device or another thing that no archive of ours holds", ErrFault, path, heads.name)
 		}
-		e := &entry{name: h.Name, size: h.Size, body: in}
 		if err := visit(e); err != nil {
 			return nil, tarFault(path, err)
 		}
-		if _, err := io.Copy(io.Discard, in); err != nil { // what the visitor left; the recorder is not to keep it
+		if _, err := io.Copy(io.Discard, e.body); err != nil { // what the visitor left
 			return nil, tarFault(path, err)
 		}
 		skeleton.contents(e.hash)
@@ -132,30 +131,108 @@ func (s *skeletonHash) sum() *formats.Hash {
 	return &hash
 }
 
-// judge holds a header, and the padding before it, against what we would have written.
-func (v *volumes) judge(h *tar.Header, seen []byte, padding int64) {
-	var want bytes.Buffer
-	want.Write(make([]byte, padding))
-	if err := tar.NewWriter(&want).WriteHeader(tarHeader(h.Name, h.Size, h.ModTime)); err == nil && bytes.Equal(want.Bytes(), seen) {
-		v.ours++
-		return
-	}
-	v.odd = append(v.odd[:min(len(v.odd), 100)], h.Name)
-}
-
 // end checks what follows the last file: two blocks of zeros and nothing else.
-func (v *volumes) end(path string, rec *recorder, padding int64) error {
-	rest, err := io.ReadAll(io.LimitReader(rec.r, tarBlock*64))
+func (v *volumes) end(path string, heads *tarHeads) error {
+	rest, err := io.ReadAll(io.LimitReader(heads.in, tarBlock*64))
 	if err != nil {
 		return tarFault(path, err)
 	}
-	if n := int64(len(rec.seen)); n < padding+2*tarBlock {
+	seen := heads.seen()
+	if n := int64(len(seen)); n < heads.padding+2*tarBlock {
 		return fmt.Errorf("%w: %s is truncated: its end mark is missing", ErrFault, path)
 	}
-	if len(bytes.Trim(rec.seen, "\x00")) > 0 || len(rest) > 0 || int64(len(rec.seen)) != padding+2*tarBlock {
+	if len(bytes.Trim(seen, "\x00")) > 0 || len(rest) > 0 || int64(len(seen)) != heads.padding+2*tarBlock {
 		v.odd = append(v.odd, filepath.Base(path)+" (its end)")
 	}
 	return nil
+}
+
+// tarHeads reads a volume from header to header. As long as all is as we write it, it reads the headers itself; from the
+// first one that is not, archive/tar does.
+type tarHeads struct {
+	in      io.Reader
+	buf     []byte // the padding and the header that were read last
+	scratch []byte
+	padding int64 // before that header
+	size    int64 // of the file before
+	content io.LimitedReader
+	slow    *tar.Reader
+	rec     *recorder
+
+	// Of the header that was read last:
+	name      string
+	kind      byte
+	canonical bool // it, and the padding before it, are as we would have written them
+}
+
+// seen returns the bytes of the last header with the padding before it.
+func (t *tarHeads) seen() []byte {
+	if t.slow != nil {
+		return t.rec.seen
+	}
+	return t.buf
+}
+
+// next goes to the next file. The content of the one before was read to its end.
+func (t *tarHeads) next() (*entry, error) {
+	t.padding = paddingOf(t.size)
+	if t.slow != nil {
+		return t.nextSlow()
+	}
+	var err error
+	if t.buf, err = readBlocks(t.in, t.buf[:0], int(t.padding)); err != nil {
+		return t.replay(nil)
+	}
+	var head tarHead
+	var ok bool
+	head, t.buf, t.scratch, ok, err = readTarHead(t.in, t.buf, t.scratch)
+	if !ok {
+		return t.replay(err)
+	}
+	t.name, t.kind, t.size = head.name, tar.TypeReg, head.size
+	t.canonical = len(bytes.Trim(t.buf[:t.padding], "\x00")) == 0
+	t.content = io.LimitedReader{R: t.in, N: head.size}
+	return &entry{name: head.name, size: head.size, body: &exactly{&t.content}}, nil
+}
+
+// exactly is a content that must not end before its size.
+type exactly struct{ *io.LimitedReader }
+
+func (e *exactly) Read(p []byte) (int, error) {
+	n, err := e.LimitedReader.Read(p)
+	if err == io.EOF && e.N > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// replay gives what was read to archive/tar, which goes on from there.
+func (t *tarHeads) replay(err error) (*entry, error) {
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	padding := t.buf[:min(t.padding, int64(len(t.buf)))]
+	t.rec = &recorder{r: io.MultiReader(bytes.NewReader(bytes.Clone(t.buf[len(padding):])), t.in), seen: bytes.Clone(padding)}
+	t.slow = tar.NewReader(t.rec)
+	return t.header(t.rec.next(t.slow))
+}
+
+func (t *tarHeads) nextSlow() (*entry, error) {
+	t.rec.seen = t.rec.seen[:0]
+	return t.header(t.rec.next(t.slow))
+}
+
+// header judges a header that archive/tar read.
+func (t *tarHeads) header(h *tar.Header, err error) (*entry, error) {
+	if err != nil {
+		return nil, err
+	}
+	var want bytes.Buffer
+	want.Write(make([]byte, t.padding))
+	err = tar.NewWriter(&want).WriteHeader(tarHeader(h.Name, h.Size, h.ModTime))
+	t.name, t.kind, t.size = h.Name, h.Typeflag, h.Size
+	t.canonical = err == nil && bytes.Equal(want.Bytes(), t.rec.seen)
+	return &entry{name: h.Name, size: h.Size, body: t.slow}, nil
 }
 
 // recorder keeps the bytes that pass while a header is read.
@@ -174,7 +251,7 @@ func (c *recorder) Read(p []byte) (int, error) {
 }
 
 func (c *recorder) next(in *tar.Reader) (*tar.Header, error) {
-	c.on, c.seen = true, c.seen[:0]
+	c.on = true
 	h, err := in.Next()
 	c.on = false
 	return h, err

@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -73,10 +74,56 @@ type tarVolumes struct {
 
 // tarVolume is one volume being written: tar → zstd → age → hash and file.
 type tarVolume struct {
-	*tar.Writer
+	out      io.Writer
+	head     []byte
+	left     int64 // of the contents of the open file
+	padding  int64 // after them
+	zeros    [2 * tarBlock]byte
 	file     *carriedFile
 	layers   []io.Closer // from the inside out
 	skeleton *bones      // nil unless the volume is plain
+}
+
+// begin writes the header of a file.
+func (v *tarVolume) begin(name string, size int64, modified time.Time) error {
+	modified = modified.Truncate(time.Second)
+	head, ok := appendTarHead(v.head[:0], name, size, modified)
+	if !ok {
+		var buf bytes.Buffer
+		if err := tar.NewWriter(&buf).WriteHeader(tarHeader(name, size, modified)); err != nil {
+			return err
+		}
+		head = buf.Bytes()
+	}
+	v.head, v.left, v.padding = head, size, paddingOf(size)
+	if _, err := v.out.Write(head); err != nil {
+		return err
+	}
+	if v.skeleton != nil {
+		v.skeleton.contents = true
+	}
+	return nil
+}
+
+var errSize = errors.New("its contents have not the size that was announced")
+
+// Write writes contents of the open file.
+func (v *tarVolume) Write(p []byte) (int, error) {
+	if int64(len(p)) > v.left {
+		return 0, errSize
+	}
+	n, err := v.out.Write(p)
+	v.left -= int64(n)
+	return n, err
+}
+
+// end fills up the last block of the open file.
+func (v *tarVolume) end() error {
+	if v.left > 0 {
+		return errSize
+	}
+	_, err := v.out.Write(v.zeros[:v.padding])
+	return err
 }
 
 // bones hashes what passes and is not contents.
@@ -106,11 +153,8 @@ func (v *tarVolumes) create(name string, size int64, modified time.Time) (io.Wri
 		}
 	}
 	v.bytes += need
-	if err := v.open.WriteHeader(tarHeader(name, size, modified)); err != nil {
+	if err := v.open.begin(name, size, modified); err != nil {
 		return nil, fmt.Errorf("write %s: %w", name, err)
-	}
-	if v.open.skeleton != nil {
-		v.open.skeleton.contents = true
 	}
 	return v.open, nil
 }
@@ -120,7 +164,7 @@ func (v *tarVolumes) end(hash formats.Hash) error {
 		s.contents = false
 		s.digest.Write(hash[:])
 	}
-	return v.open.Flush()
+	return v.open.end()
 }
 
 func (v *tarVolumes) plain() bool { return !v.zstd && len(v.recipients) == 0 }
@@ -146,13 +190,13 @@ func (v *tarVolumes) openVolume() error {
 		}
 		out, volume.layers = z, []io.Closer{z}
 	}
-	volume.Writer = tar.NewWriter(out)
+	volume.out = out
 	v.open, v.bytes = volume, 0
 	return nil
 }
 
 func (v *tarVolumes) closeVolume() error {
-	err := v.open.Close()
+	_, err := v.open.out.Write(v.open.zeros[:])
 	for _, layer := range v.open.layers {
 		err = errors.Join(err, layer.Close())
 	}
