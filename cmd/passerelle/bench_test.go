@@ -51,42 +51,57 @@ func BenchmarkMove(b *testing.B) {
 		b.Fatal(err)
 	}
 	tree := "dir:" + s.in("tree")
-	var packed, unpacked cost
-	b.Run("floor", func(b *testing.B) {
-		for b.Loop() {
-			packed = tool(b, "tar", "cf", s.in("floor.tar"), "-C", s.dir, "tree").plus(hashed(b, s.in("floor.tar")))
-			unpacked = tool(b, "tar", "xf", s.in("floor.tar"), "-C", s.fresh(b, "untarred")).plus(hashed(b, s.in("floor.tar")))
-		}
+	pack := func(b *testing.B) cost {
+		return tool(b, "tar", "cf", s.in("floor.tar"), "-C", s.dir, "tree").plus(hashed(b, s.in("floor.tar")))
+	}
+	read := func(b *testing.B) cost { return hashed(b, s.in("floor.tar")) }
+	unpack := func(b *testing.B) cost {
+		c := tool(b, "tar", "xf", s.in("floor.tar"), "-C", s.fresh(b, "untarred")).plus(read(b))
 		remove(b, s.in("untarred"))
-		b.ReportMetric(packed.cpu.Seconds(), "cpu-s/pack")
-		b.ReportMetric(unpacked.cpu.Seconds(), "cpu-s/unpack")
-	})
-	s.against(b, "export from a folder", packed, 1.3, func(b *testing.B) cost {
+		return c
+	}
+	s.against(b, "export from a folder", pack, 1.3, func(b *testing.B) cost {
 		return passerelle(b, s, "export", "--from", tree, "--out", filepath.Join(s.fresh(b, "out"), "a"))
 	})
-	s.against(b, "verify", hashed(b, s.in("floor.tar")), 1.3, func(b *testing.B) cost {
+	s.against(b, "verify", read, 1.3, func(b *testing.B) cost {
 		return passerelle(b, s, "verify", s.in("out/a.index.json"))
 	})
-	s.against(b, "import into home", unpacked, 4, func(b *testing.B) cost {
+	s.against(b, "import into home", unpack, 4, func(b *testing.B) cost {
 		s.fresh(b, "gateway")
 		return passerelle(b, s, "import", "--to", "home:alice", s.in("out/a.index.json"))
 	})
-	s.against(b, "export from home", packed, 1.6, func(b *testing.B) cost {
+	s.against(b, "export from home", pack, 1.6, func(b *testing.B) cost {
 		return passerelle(b, s, "export", "--from", "home:alice", "--out", filepath.Join(s.fresh(b, "out2"), "a"))
 	})
+	remove(b, s.in("out2"))
 	b.Run("delta of 10 changes", s.delta)
 	s.encrypted(b, tree)
 }
 
-// against runs a command, and reports its CPU time as a ratio to the floor.
-func (s *bench) against(b *testing.B, name string, floor cost, limit float64, run func(*testing.B) cost) {
+// rounds is how often floor and subject run, in turns. The least time of each counts: what a machine does besides only
+// ever adds to it.
+const rounds = 3
+
+// against reports the CPU time of a command as a ratio to that of its floor.
+func (s *bench) against(b *testing.B, name string, floor func(*testing.B) cost, limit float64, run func(*testing.B) cost) {
 	b.Run(name, func(b *testing.B) {
+		var least, lowest, peak float64
 		for b.Loop() {
-			c := run(b)
-			b.ReportMetric(c.cpu.Seconds()/floor.cpu.Seconds(), "ratio")
-			b.ReportMetric(limit, "limit")
-			b.ReportMetric(float64(c.peak)/(1<<20), "MiB")
+			for n := range rounds {
+				f, c := floor(b), run(b)
+				if n == 0 || f.cpu.Seconds() < lowest {
+					lowest = f.cpu.Seconds()
+				}
+				if n == 0 || c.cpu.Seconds() < least {
+					least = c.cpu.Seconds()
+				}
+				peak = max(peak, float64(c.peak)/(1<<20))
+			}
 		}
+		b.ReportMetric(least/lowest, "ratio")
+		b.ReportMetric(limit, "limit")
+		b.ReportMetric(lowest, "floor-cpu-s")
+		b.ReportMetric(peak, "MiB")
 		b.ReportMetric(0, "ns/op")
 	})
 }
@@ -105,12 +120,10 @@ func (s *bench) encrypted(b *testing.B, tree string) {
 	}
 	key := strings.TrimSpace(string(public))
 	pipe := fmt.Sprintf("tar cf - -C %q tree | age -r %s > %q", s.dir, key, s.in("floor.age"))
-	floor := tool(b, "sh", "-c", pipe).plus(hashed(b, s.in("floor.age")))
-	remove(b, s.in("floor.age"))
+	floor := func(b *testing.B) cost { return tool(b, "sh", "-c", pipe).plus(hashed(b, s.in("floor.age"))) }
 	s.against(b, "encrypted export", floor, 1.5, func(b *testing.B) cost {
 		return passerelle(b, s, "export", "--from", tree, "--recipient", key, "--out", filepath.Join(s.fresh(b, "out3"), "a"))
 	})
-	remove(b, s.in("out3"))
 }
 
 // delta changes ten records at the home and exports what changed.

@@ -296,6 +296,13 @@ func appendManifestLine(dst []byte, hash formats.Hash, name string) []byte {
 
 // copy copies and hashes.
 func (w *Writer) copy(out io.Writer, in io.Reader) (int64, error) {
+	if from, ok := in.(interface {
+		io.WriterTo
+		io.Seeker
+		Len() int
+	}); ok { // bytes in memory: no need to copy them once more
+		return from.WriteTo(io.MultiWriter(w.digest, out))
+	}
 	var total int64
 	for {
 		n, err := in.Read(w.buf)

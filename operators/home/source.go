@@ -21,7 +21,9 @@ func (i *Instance) Source() *Source { return &Source{Instance: i} }
 // Source is an instance as something to read from: as it stood when it was first asked, whatever is written meanwhile.
 type Source struct {
 	*Instance
-	tx *sql.Tx
+	tx    *sql.Tx
+	pages *sql.Stmt
+	arena []byte // the small blobs of the page that is walked
 }
 
 // Close implements [operators.Source].
@@ -29,8 +31,12 @@ func (s *Source) Close() error {
 	if s.tx == nil {
 		return nil
 	}
-	err := s.tx.Rollback()
-	s.tx = nil
+	var err error
+	if s.pages != nil {
+		err = s.pages.Close()
+	}
+	err = errors.Join(err, s.tx.Rollback())
+	s.tx, s.pages = nil, nil
 	return err
 }
 
@@ -98,42 +104,58 @@ func (s *Source) Records(ctx context.Context, after operators.Position) iter.Seq
 type stored struct {
 	position operators.Position
 	line     []byte
-	blob     []byte // hash of the content that is wanted, if any
+	wanted   bool // its content
 	size     int64
 	inline   bool
 	data     []byte
 }
 
+const pageQuery = `
+	SELECT r.position, r.line, CASE WHEN r.blob_since > $3 THEN r.blob END, r.size, b.data IS NOT NULL, CASE WHEN r.blob_since > $3 THEN b.data END
+	FROM home_record r LEFT JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
+	WHERE r.instance = $1 AND r.position > $2 AND ($3 > 0 OR NOT r.deleted) ORDER BY r.position LIMIT $4`
+
 // page reads the next records after one. Contents are wanted only where they changed after a position.
 func (s *Source) page(ctx context.Context, since, after operators.Position) (list []stored, err error) {
-	rows, err := s.tx.QueryContext(ctx, `
-		SELECT r.position, r.line, CASE WHEN r.blob_since > $3 THEN r.blob END, r.size, b.data IS NOT NULL, CASE WHEN r.blob_since > $3 THEN b.data END
-		FROM home_record r LEFT JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
-		WHERE r.instance = $1 AND r.position > $2 AND ($3 > 0 OR NOT r.deleted) ORDER BY r.position LIMIT $4`,
-		s.id, int64(since), int64(after), pageRecords)
+	if s.pages == nil {
+		if s.pages, err = s.tx.PrepareContext(context.WithoutCancel(ctx), pageQuery); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := s.pages.QueryContext(ctx, s.id, int64(since), int64(after), pageRecords)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
+	s.arena = s.arena[:0]
+	var line, blob, data sql.RawBytes
 	for rows.Next() {
 		var r stored
-		if err := rows.Scan(&r.position, &r.line, &r.blob, &r.size, &r.inline, &r.data); err != nil {
+		if err := rows.Scan(&r.position, &line, &blob, &r.size, &r.inline, &data); err != nil {
 			return nil, err
 		}
+		r.wanted, r.line, r.data = blob != nil, bytes.Clone(line), s.keep(data)
 		list = append(list, r)
 	}
 	return list, rows.Err()
 }
 
+// keep copies bytes to where they stay until the next page.
+func (s *Source) keep(b []byte) []byte {
+	start := len(s.arena)
+	s.arena = append(s.arena, b...)
+	return s.arena[start:len(s.arena):len(s.arena)]
+}
+
 func (s *Source) item(ctx context.Context, row stored, after operators.Position) (operators.Item, error) {
 	h := held{line: row.line}
 	record, err := h.record()
-	if err != nil || row.blob == nil {
+	if err != nil || !row.wanted {
 		return operators.Item{Record: record}, err
 	}
 	item := operators.Item{Record: record}
 	if row.inline || row.size == 0 {
-		item.Content = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(row.data)), nil }
+		item.Content = func() (io.ReadCloser, error) { return inMemory{bytes.NewReader(row.data)}, nil }
 		return item, nil
 	}
 	name := s.blobFile(record.Blob.SHA256)
@@ -149,6 +171,11 @@ func (s *Source) item(ctx context.Context, row stored, after operators.Position)
 	}
 	return item, nil
 }
+
+// inMemory is the content of a small blob.
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
 
 // lacking is for a file that is not there: either it went after this Source began to read, or it is lost.
 func (s *Source) lacking(ctx context.Context, item operators.Item) (operators.Item, error) {
