@@ -109,6 +109,9 @@ func follows(ctx context.Context, target operators.Target, origin operators.Orig
 		return false, nil
 	}
 	last, found, err := keeper.Applied(ctx, origin.Series)
+	if errors.Is(err, operators.ErrOtherPerson) {
+		return false, fmt.Errorf("%w: %w", ErrReplayed, err)
+	}
 	if err != nil {
 		return false, err
 	}
