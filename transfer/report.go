@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -177,17 +178,59 @@ func (p *printer) results(results map[formats.Dataset]map[operators.Result]int64
 	}
 }
 
-// omissions lists what differs or is missing.
 func (p *printer) omissions(where string, list []formats.Omission) {
-	for _, o := range list {
-		kind := "differs"
-		if o.Lost {
-			kind = "missing"
-		}
-		p.f("%s %s: %s %s: %s", kind, where, o.Dataset, orID(o.Path, o.ID), o.Reason)
-		if o.Advice != "" {
-			p.f(" %s", o.Advice)
-		}
-		p.f("\n")
+	for _, line := range Omissions(list) {
+		p.f("%s %s: %s\n", line.Kind(), where, line)
 	}
+}
+
+// OmissionGroup is a fault or gap that several records share.
+type OmissionGroup struct {
+	First formats.Omission
+	Of    []string // paths or ids of the first few
+	Count int64
+}
+
+const mostNamed = 3
+
+// Omissions gathers omissions of the same kind for people to read, in the order of the first of each.
+func Omissions(list []formats.Omission) []*OmissionGroup {
+	var groups []*OmissionGroup
+	known := map[formats.Omission]*OmissionGroup{}
+	for _, o := range list {
+		kind := o
+		kind.ID, kind.Path = "", ""
+		g := known[kind]
+		if g == nil {
+			g = &OmissionGroup{First: o}
+			known[kind] = g
+			groups = append(groups, g)
+		}
+		g.Count++
+		if len(g.Of) < mostNamed {
+			g.Of = append(g.Of, orID(o.Path, o.ID))
+		}
+	}
+	return groups
+}
+
+// Kind is "missing", or "differs" where the record itself was carried.
+func (g *OmissionGroup) Kind() string {
+	if g.First.Lost {
+		return "missing"
+	}
+	return "differs"
+}
+
+// String is one line.
+func (g *OmissionGroup) String() string {
+	text := fmt.Sprintf("%s %s", g.First.Dataset, strings.Join(g.Of, ", "))
+	if more := g.Count - int64(len(g.Of)); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	text += ": " + g.First.Reason
+	if g.First.Advice != "" {
+		text += " " + g.First.Advice
+	}
+	return text
 }

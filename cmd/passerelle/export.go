@@ -225,8 +225,8 @@ func (c *exportCommand) say(p *program, sealed archive.Sealed) {
 	for _, d := range sealed.Claims.Datasets {
 		fmt.Fprintf(p.out, "  %-10s %8d records\n", d.Dataset, d.Records)
 	}
-	for _, o := range sealed.Claims.Omissions {
-		fmt.Fprintf(p.out, "  not carried as it was: %s %s: %s %s\n", o.Dataset, nonEmpty(o.Path, o.ID), o.Reason, o.Advice)
+	for _, o := range transfer.Omissions(sealed.Claims.Omissions) {
+		fmt.Fprintf(p.out, "  %s: %s\n", o.Kind(), o)
 	}
 	folder := filepath.Dir(c.Out)
 	for _, f := range sealed.Files {

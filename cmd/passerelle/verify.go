@@ -212,7 +212,7 @@ func sayClaims(out io.Writer, c *archive.Claims) {
 	for _, d := range c.Datasets {
 		fmt.Fprintf(out, "%-10s %9d %9d %15d\n", d.Dataset, d.Records, d.Files, d.Bytes)
 	}
-	for _, o := range c.Omissions {
-		fmt.Fprintf(out, "not carried as it was: %s %s: %s %s\n", o.Dataset, nonEmpty(o.Path, o.ID), o.Reason, o.Advice)
+	for _, o := range transfer.Omissions(c.Omissions) {
+		fmt.Fprintf(out, "%s: %s\n", o.Kind(), o)
 	}
 }

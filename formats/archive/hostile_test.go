@@ -27,7 +27,7 @@ type bagFile struct {
 	data   []byte
 }
 
-const bagRoot = "alicemartin-2026-11-23-0/"
+const bagRoot = "alice-martin-2026-11-23-0/"
 
 // unpack packs items and returns the files of the bag.
 func unpack(t testing.TB, items []item) []bagFile {

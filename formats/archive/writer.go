@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/extsort"
@@ -112,14 +113,14 @@ func Create(opts Options) (*Writer, error) {
 	return w, nil
 }
 
-// bagName is the name of the folder that the bag unpacks to: alice-2026-11-23-0.
+// bagName is the name of the folder that the bag unpacks to: zoe-martin-2026-11-23-0 for Zoé Martin.
 func bagName(opts Options) string {
 	owner := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
 			return r
 		}
 		return -1
-	}, strings.ToLower(opts.Owner))
+	}, norm.NFD.String(strings.Join(strings.Fields(strings.ToLower(opts.Owner)), "-")))
 	if owner == "" {
 		owner = "instance"
 	}
