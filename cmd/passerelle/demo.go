@@ -54,6 +54,7 @@ type demo struct {
 	began time.Time
 	a, b  *operator
 	last  archive.Sealed // of the series that B gets
+	owner string         // the person's name
 	steps int
 }
 
@@ -65,7 +66,7 @@ type operator struct {
 }
 
 const (
-	person      = "mael" // the name of the instance at both
+	person      = "person" // the name of the instance at both
 	indexSuffix = ".index.json"
 )
 
@@ -92,7 +93,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.toCozy,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder,
 	} {
 		if err := do(ctx); err != nil {
 			return err
@@ -153,6 +154,7 @@ func (d *demo) arrive(ctx context.Context, seed uint64) error {
 	if err != nil {
 		return err
 	}
+	d.owner = described.Owner
 	d.step("%s, whom nobody has ever met, keeps a digital life at %s.", described.Owner, d.a.signed.Statement.LegalName)
 	target := d.a.instance.Target()
 	report, err := transfer.Copy{Source: source, Target: target}.Run(ctx)
@@ -180,7 +182,7 @@ func (d *demo) leave(ctx context.Context) error {
 	if err := d.carry(ctx, "move-0", nil); err != nil {
 		return err
 	}
-	d.say("The same without encryption, for %s to keep and to check with anybody's tools:", person)
+	d.say("The same without encryption, for %s to keep and to check with anybody's tools:", d.owner)
 	out := filepath.Join(d.dir, "mine.zip")
 	if _, err := d.export(ctx, out, nil, nil); err != nil {
 		return err
@@ -345,9 +347,29 @@ func (d *demo) same(ctx context.Context, c transfer.Compare) error {
 	return nil
 }
 
-// toCozy writes what B holds as an archive that a Cozy imports, and as plain folders, and reads the first again.
+// look shows what the person finds at B.
+func (d *demo) look(ctx context.Context) error {
+	d.step("What %s finds at %s:", d.owner, d.b.signed.Statement.LegalName)
+	source := d.b.instance.Source()
+	defer source.Close()
+	var seen sights
+	for item, err := range source.Records(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if err := seen.add(item.Record); err != nil {
+			return err
+		}
+	}
+	for _, line := range seen.lines() {
+		d.say("%s", line)
+	}
+	return nil
+}
+
+// toCozy writes what B holds as an archive that a Cozy imports, and reads it again.
 func (d *demo) toCozy(ctx context.Context) error {
-	d.step("Nor is %s a prison: the same leaves again as an archive that a Cozy imports, and as a folder.", d.b.signed.Statement.LegalName)
+	d.step("Nor is %s a prison: the same leaves again as an archive that a Cozy imports.", d.b.signed.Statement.LegalName)
 	parts := filepath.Join(d.dir, "cozy")
 	written, err := d.copyOut(ctx, func() (operators.Target, error) { return cozy.Create(parts, cozy.Options{Name: person}) })
 	if err != nil {
@@ -359,9 +381,6 @@ func (d *demo) toCozy(ctx context.Context) error {
 		}
 	}
 	d.say("Left out, as Cozy obliges: the trash (%d items).", written.Lost())
-	if _, err := d.copyOut(ctx, func() (operators.Target, error) { return dir.Create(filepath.Join(d.dir, "folder")) }); err != nil {
-		return err
-	}
 	zips, err := filepath.Glob(filepath.Join(parts, "*.zip"))
 	if err != nil {
 		return err
@@ -374,6 +393,23 @@ func (d *demo) toCozy(ctx context.Context) error {
 	b := d.b.instance.Source()
 	defer b.Close()
 	return d.same(ctx, transfer.Compare{A: b, B: back, Of: inCozy, Tmp: d.dir})
+}
+
+// toFolder writes what B holds as plain folders, and reads them again.
+func (d *demo) toFolder(ctx context.Context) error {
+	d.step("And as a folder, for a disk at home.")
+	folder := filepath.Join(d.dir, "folder")
+	if _, err := d.copyOut(ctx, func() (operators.Target, error) { return dir.Create(folder) }); err != nil {
+		return err
+	}
+	back, err := dir.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer back.Close()
+	b := d.b.instance.Source()
+	defer b.Close()
+	return d.same(ctx, transfer.Compare{A: b, B: back, Tmp: d.dir})
 }
 
 func (d *demo) copyOut(ctx context.Context, create func() (operators.Target, error)) (*transfer.Report, error) {

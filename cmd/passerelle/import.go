@@ -85,6 +85,9 @@ type importCommand struct {
 
 // Run imports the archives one after the other.
 func (c *importCommand) Run(ctx context.Context, p *program) error {
+	if err := checkTarget(c.To); err != nil {
+		return err
+	}
 	g, err := p.openGateway()
 	if err != nil {
 		return err
@@ -117,9 +120,6 @@ func (c *importCommand) load(ctx context.Context, p *program, g *gateway, paths 
 	defer a.Close()
 	expect, err := g.expectations(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkTarget(c.To); err != nil {
 		return nil, err
 	}
 	tmp, err := g.tmp()
