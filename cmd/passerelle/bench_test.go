@@ -36,7 +36,6 @@ func (c cost) plus(d cost) cost { return cost{c.cpu + d.cpu, max(c.peak, d.peak)
 type bench struct {
 	dir   string
 	files int
-	built bool
 }
 
 func (b *bench) in(name string) string { return filepath.Join(b.dir, name) }

@@ -31,7 +31,7 @@ type DB struct {
 	pool *pgxpool.Pool // nil on SQLite
 	// locks are connections that only hold locks: whoever waits for a lock's holder never waits for a lock's connection.
 	locks *sql.DB
-	path string        // of the SQLite file
+	path  string // of the SQLite file
 }
 
 // The SQLite connections. Pages of 16 KiB suit rows of some kilobytes; they only count for a new file.
