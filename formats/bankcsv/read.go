@@ -37,9 +37,9 @@ type file struct {
 }
 
 func (t table) read(r io.Reader) formats.Records {
-	var source again
+	source := formats.NewReread(r)
 	return func(yield func(formats.Record, error) bool) {
-		f, err := t.survey(r, &source)
+		f, err := t.survey(source)
 		if err != nil {
 			yield(formats.Record{}, err)
 			return
@@ -51,12 +51,12 @@ func (t table) read(r io.Reader) formats.Records {
 }
 
 // survey finds out how a file is written. It returns nil for a file without any text.
-func (t table) survey(r io.Reader, source *again) (*file, error) {
-	content, err := source.open(r)
+func (t table) survey(source *formats.Reread) (*file, error) {
+	whole, err := source.Open()
 	if err != nil {
 		return nil, fmt.Errorf("csv: %w", err)
 	}
-	f := &file{content: content}
+	f := &file{content: content{whole}}
 	if f.charset, err = f.encoding(); err != nil {
 		return nil, err
 	}

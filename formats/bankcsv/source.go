@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -25,53 +23,10 @@ var errTooLong = fmt.Errorf("%w: a row has more than 8 MiB; perhaps a quotation 
 
 // content is a file that can be read from its beginning as often as is wanted.
 type content struct {
-	at   io.ReaderAt
-	from int64
+	whole *io.SectionReader
 }
 
-// again makes content of what may be readable only once: through a temporary copy, where it must be.
-type again struct {
-	mu   sync.Mutex
-	done bool
-	content
-	err error
-}
-
-func (a *again) open(r io.Reader) (content, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.done {
-		a.done, a.err = true, a.find(r)
-	}
-	return a.content, a.err
-}
-
-func (a *again) find(r io.Reader) error {
-	if at, ok := r.(io.ReaderAt); ok {
-		if s, ok := r.(io.Seeker); ok {
-			from, err := s.Seek(0, io.SeekCurrent)
-			if err == nil {
-				a.content = content{at, from}
-				return nil
-			}
-		}
-	}
-	f, err := os.CreateTemp("", "passerelle-*.csv")
-	if err != nil {
-		return fmt.Errorf("a copy to read twice: %w", err)
-	}
-	// Nameless, the file goes when the last walk is forgotten.
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(fmt.Errorf("a copy to read twice: %w", err), f.Close())
-	}
-	if _, err := io.Copy(f, r); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	a.content = content{at: f}
-	return nil
-}
-
-func (c content) bytes() io.Reader { return io.NewSectionReader(c.at, c.from, 1<<62) }
+func (c content) bytes() io.Reader { return io.NewSectionReader(c.whole, 0, c.whole.Size()) }
 
 // text returns the file in UTF-8, without a byte order mark.
 func (c content) text(from encoding.Encoding) io.Reader {

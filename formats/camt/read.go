@@ -41,10 +41,10 @@ type account struct {
 }
 
 func read(r io.Reader) formats.Records {
-	var file again
+	file := formats.NewReread(r)
 	return func(yield func(formats.Record, error) bool) {
 		m := message{yield: yield, accounts: map[string]*account{}}
-		in, err := file.open(r)
+		in, err := file.Open()
 		if err == nil {
 			err = m.read(in)
 		}

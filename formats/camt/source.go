@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
-	"sync"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -107,46 +105,4 @@ func charset(name string) (encoding.Encoding, error) {
 		return charmap.Windows1252, nil
 	}
 	return nil, fmt.Errorf("%w: camt: line 1: the encoding %q is not known here; save the file as UTF-8", formats.ErrInvalid, name)
-}
-
-// again is a file that can be read more than once: as it is where that is possible, else through a temporary copy.
-type again struct {
-	mu   sync.Mutex
-	at   io.ReaderAt
-	from int64
-	err  error
-}
-
-func (a *again) open(r io.Reader) (io.Reader, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.at == nil && a.err == nil {
-		a.err = a.find(r)
-	}
-	return io.NewSectionReader(a.at, a.from, 1<<62), a.err
-}
-
-func (a *again) find(r io.Reader) error {
-	if at, ok := r.(io.ReaderAt); ok {
-		if s, ok := r.(io.Seeker); ok {
-			from, err := s.Seek(0, io.SeekCurrent)
-			if err == nil {
-				a.at, a.from = at, from
-				return nil
-			}
-		}
-	}
-	f, err := os.CreateTemp("", "passerelle-*.xml")
-	if err != nil {
-		return fmt.Errorf("camt: a copy to read twice: %w", err)
-	}
-	// Nameless, the file goes when the last walk is forgotten.
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(fmt.Errorf("camt: a copy to read twice: %w", err), f.Close())
-	}
-	if _, err := io.Copy(f, r); err != nil {
-		return errors.Join(fmt.Errorf("camt: %w", err), f.Close())
-	}
-	a.at = f
-	return nil
 }

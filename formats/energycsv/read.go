@@ -26,9 +26,9 @@ type yieldFunc = func(formats.Record, error) bool
 
 // read walks the readings of a file.
 func read(r io.Reader) formats.Records {
-	var file again
+	file := formats.NewReread(r)
 	return func(yield func(formats.Record, error) bool) {
-		in, err := file.open(r)
+		in, err := file.Open()
 		if err == nil {
 			err = walk(in, yield)
 		}

@@ -22,9 +22,9 @@ var (
 
 // read walks the features of a file.
 func read(r io.Reader) formats.Records {
-	var file again
+	file := formats.NewReread(r)
 	return func(yield func(formats.Record, error) bool) {
-		in, err := file.open(r)
+		in, err := file.Open()
 		if err == nil {
 			err = walk(in, yield)
 		}

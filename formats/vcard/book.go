@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -222,50 +221,26 @@ func newID(d *decoded, raw rawCard, taken map[string]int) string {
 	return id
 }
 
-// again is a file that can be read more than once: as it is where that is possible, else through a temporary copy.
+// again is a file that can be read more than once, with what must be known of it.
 type again struct {
-	mu   sync.Mutex
-	at   io.ReaderAt
-	from int64
-	b    *book
-	err  error
+	*formats.Reread
+	mu  sync.Mutex
+	b   *book
+	err error
 }
 
-// book returns what must be known of the file; it is read once.
-func (a *again) book(r io.Reader) (*book, error) {
+// open returns what must be known of the file, which is found out once, and the file from its beginning.
+func (a *again) open() (*book, io.Reader, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.b == nil && a.err == nil {
-		if a.err = a.open(r); a.err == nil {
-			a.b, a.err = readBook(a.section())
-		}
-	}
-	return a.b, a.err
-}
-
-func (a *again) open(r io.Reader) error {
-	if at, ok := r.(io.ReaderAt); ok {
-		if s, ok := r.(io.Seeker); ok {
-			from, err := s.Seek(0, io.SeekCurrent)
-			if err == nil {
-				a.at, a.from = at, from
-				return nil
-			}
-		}
-	}
-	f, err := os.CreateTemp("", "passerelle-*.vcf")
+	in, err := a.Open()
 	if err != nil {
-		return fmt.Errorf("vcard: a copy to read twice: %w", err)
+		return nil, nil, fmt.Errorf("vcard: %w", err)
 	}
-	// Nameless, the file goes when the last walk is forgotten.
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(fmt.Errorf("vcard: a copy to read twice: %w", err), f.Close())
+	if a.b == nil && a.err == nil {
+		if a.b, a.err = readBook(in); a.err == nil {
+			_, a.err = in.Seek(0, io.SeekStart)
+		}
 	}
-	if _, err := io.Copy(f, r); err != nil {
-		return errors.Join(fmt.Errorf("vcard: %w", err), f.Close())
-	}
-	a.at = f
-	return nil
+	return a.b, in, a.err
 }
-
-func (a *again) section() io.Reader { return io.NewSectionReader(a.at, a.from, 1<<62) }

@@ -156,14 +156,14 @@ func (e *encoder) stamp(name, own, body string, at time.Time) {
 
 // read walks the cards of a file twice: for their ids and who is in which group, then for their contents.
 func read(r io.Reader) formats.Records {
-	var file again
+	file := again{Reread: formats.NewReread(r)}
 	return func(yield func(formats.Record, error) bool) {
-		b, err := file.book(r)
+		b, in, err := file.open()
 		if err != nil {
 			yield(formats.Record{}, err)
 			return
 		}
-		cards := newReader(file.section())
+		cards := newReader(in)
 		for n := 0; ; n++ {
 			raw, err := cards.card()
 			if errors.Is(err, io.EOF) {
