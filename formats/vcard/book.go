@@ -209,7 +209,11 @@ func identity(c rawCard) rawCard {
 // newID returns an id for a card that no card before it has. Taken counts how often each was asked for.
 func newID(d *decoded, raw rawCard, taken map[string]int) string {
 	id := cmp.Or(d.id, d.uid)
-	if !usableID(id + "#999999999") {
+	if usableID(id) && taken[id] == 0 {
+		taken[id]++
+		return id
+	}
+	if !usableID(id + "#999999999") { // there must be room to tell it from others
 		id = hashID(raw)
 	}
 	first := id
