@@ -79,7 +79,7 @@ func BenchmarkMove(b *testing.B) {
 
 // rounds is how often floor and subject run, in turns. The least time of each counts: what a machine does besides only
 // ever adds to it.
-const rounds = 3
+const rounds = 5
 
 // against reports the CPU time of a command as a ratio to that of its floor.
 func (s *bench) against(b *testing.B, name string, floor func(*testing.B) cost, limit float64, run func(*testing.B) cost) {

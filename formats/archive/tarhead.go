@@ -122,12 +122,13 @@ func ascii(s string) string {
 	if isASCII(s) {
 		return s
 	}
-	return strings.Map(func(r rune) rune {
-		if r >= 0x80 {
-			return -1
+	only := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x80 {
+			only = append(only, s[i])
 		}
-		return r
-	}, s)
+	}
+	return string(only)
 }
 
 // splitName parts a long ASCII name at a slash, as late as the prefix allows.
