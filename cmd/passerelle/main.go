@@ -15,6 +15,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	_ "time/tzdata" // calendars need time zones, also where the machine has none
+
 	"github.com/alecthomas/kong"
 )
 

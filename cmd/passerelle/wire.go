@@ -12,6 +12,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/formats/camt"
 	"github.com/passerelle-cloud/passerelle/formats/energycsv"
 	"github.com/passerelle-cloud/passerelle/formats/geojson"
+	"github.com/passerelle-cloud/passerelle/formats/icalendar"
 	"github.com/passerelle-cloud/passerelle/formats/markdown"
 	"github.com/passerelle-cloud/passerelle/formats/vcard"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -24,7 +25,7 @@ import (
 // codecs are the open formats that an archive holds beside the records.
 func codecs() []formats.Codec {
 	return []formats.Codec{
-		markdown.Codec(), vcard.Codec(), camt.Codec(), bankcsv.Codec(), bankcsv.AccountsCodec(),
+		markdown.Codec(), vcard.Codec(), icalendar.Codec(), camt.Codec(), bankcsv.Codec(), bankcsv.AccountsCodec(),
 		energycsv.Codec(), geojson.Codec(),
 	}
 }
