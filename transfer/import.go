@@ -73,7 +73,7 @@ func (i Import) Run(ctx context.Context) (report *Report, err error) {
 }
 
 func (i Import) verify(ctx context.Context) (*archive.Verified, error) {
-	progress := Progress{Step: Verifying}
+	progress := Progress{Step: Verifying, TotalBytes: i.Archive.Size()}
 	expect := i.Expect
 	expect.Progress = func(n int64) {
 		progress.Bytes += n

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 )
 
 // TestExitCodes tells usage from failure.
@@ -18,6 +21,7 @@ func TestExitCodes(t *testing.T) {
 		"export --from x:y --out z":          exitUsage,
 		"import --to x:y z":                  exitUsage,
 		"person remove x":                    exitUsage,
+		"--database mysql://x person list":   exitUsage,
 		"export --from home:x --out z":       exitFailed,
 		"verify nowhere.zip":                 exitFailed,
 		"import --to home:x nowhere.zip":     exitFailed,
@@ -39,5 +43,29 @@ func TestDemo(t *testing.T) {
 	text := out.String()
 	if strings.Count(text, " 0 differ") != 3 || !strings.Contains(text, "All of it is equal") || strings.Contains(text, ": 0 records are the same") {
 		t.Errorf("it says\n%s", text)
+	}
+}
+
+// TestOnPostgres keeps a person's instance in PostgreSQL.
+func TestOnPostgres(t *testing.T) {
+	database, dir := dbtest.PostgresURL(t), t.TempDir()
+	archive := filepath.Join(dir, "a.zip")
+	var said bytes.Buffer
+	for _, args := range [][]string{
+		{"export", "--from", "example:1", "--out", archive},
+		{"import", "--to", "home:zoe", archive},
+		{"person", "list"},
+		{"export", "--from", "home:zoe", "--out", filepath.Join(dir, "b.zip")},
+	} {
+		var errors bytes.Buffer
+		if code := run(append([]string{"--data", dir, "--database", database}, args...), &said, &errors); code != exitDone {
+			t.Fatalf("%q: %d\n%s", args, code, &errors)
+		}
+	}
+	if !strings.Contains(said.String(), "exactly the state that the source signed") || !strings.Contains(said.String(), "zoe ") {
+		t.Errorf("it says\n%s", &said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "passerelle.db")); err == nil {
+		t.Error("there is an SQLite file, too")
 	}
 }

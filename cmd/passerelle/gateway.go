@@ -20,14 +20,15 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/keys"
 )
 
-// gateway is the folder of one operator: keys/, operator.json, trust/, exports/, passerelle.db and blobs/. Its parts
+// gateway is the folder of one operator: keys/, operator.json, trust/, exports/, blobs/, and passerelle.db unless there is a database elsewhere. Its parts
 // are opened, and made, when they are first used.
 type gateway struct {
-	dir   string
-	store *keys.Files
-	db    *sqldb.DB
-	home  *home.Home
-	run   *flock.Flock // held while the folder of temporary files is in use
+	dir      string
+	database string // empty: the file in the folder
+	store    *keys.Files
+	db       *sqldb.DB
+	home     *home.Home
+	run      *flock.Flock // held while the folder of temporary files is in use
 }
 
 // openGateway opens the folder of --data, $PASSERELLE_DATA, or the user's own.
@@ -43,7 +44,10 @@ func (p *program) openGateway() (*gateway, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the gateway's folder (choose another with --data): %w", err)
 	}
-	return &gateway{dir: dir}, nil
+	if p.Database != "" && !strings.HasPrefix(p.Database, "postgres://") && !strings.HasPrefix(p.Database, "postgresql://") {
+		return nil, fmt.Errorf("%w: --database takes a postgres:// URL", errUsage)
+	}
+	return &gateway{dir: dir, database: p.Database}, nil
 }
 
 // dataHome is where programs keep a user's data (XDG Base Directory Specification).
@@ -158,7 +162,11 @@ func (g *gateway) openHome(ctx context.Context) (*home.Home, error) {
 	if g.home != nil {
 		return g.home, nil
 	}
-	db, err := sqldb.Open(ctx, filepath.Join(g.dir, "passerelle.db"))
+	where := g.database
+	if where == "" {
+		where = filepath.Join(g.dir, "passerelle.db")
+	}
+	db, err := sqldb.Open(ctx, where)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,9 @@ import (
 
 // program is the command line. Flags, environment variables and messages say the same names.
 type program struct {
-	Data string `help:"Folder of the gateway: its keys, its database, whom it trusts." env:"PASSERELLE_DATA" placeholder:"DIR" type:"path"`
-	JSON bool   `name:"json" help:"Print what was done as JSON, for machines."`
+	Data     string `help:"Folder of the gateway: its keys, its database, whom it trusts." env:"PASSERELLE_DATA" placeholder:"DIR" type:"path"`
+	Database string `help:"PostgreSQL database (postgres://…) for the instances, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
+	JSON     bool   `name:"json" help:"Print what was done as JSON, for machines."`
 
 	Demo     demoCommand     `cmd:"" help:"Two operators, one person, one move: the whole journey on this machine."`
 	Export   exportCommand   `cmd:"" help:"Write a signed archive of an instance."`

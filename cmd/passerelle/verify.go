@@ -65,7 +65,7 @@ func (c *verifyCommand) one(ctx context.Context, p *program, g *gateway, paths [
 	expect.Any = true
 	observe, done := p.meter()
 	defer done()
-	progress := transfer.Progress{Step: transfer.Verifying}
+	progress := transfer.Progress{Step: transfer.Verifying, TotalBytes: a.Size()}
 	expect.Progress = func(n int64) {
 		progress.Bytes += n
 		if observe != nil {

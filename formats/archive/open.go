@@ -87,6 +87,22 @@ func Open(paths []string, opts OpenOptions) (*Archive, error) {
 	return &Archive{paths: sorted, carried: &volumes{paths: sorted, opts: opts}}, nil
 }
 
+// Size is about how many bytes are to be read, to tell people how long it takes: those of the files that carry the
+// archive. It is 0 for a folder.
+func (a *Archive) Size() int64 {
+	paths := a.paths
+	if v, ok := a.carried.(*volumes); ok {
+		paths = v.paths
+	}
+	var total int64
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && !info.IsDir() {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
 // findIndex looks for the index that was named, or that stands beside the volumes that were named.
 func findIndex(paths []string) (*Archive, error) {
 	name := ""

@@ -31,6 +31,12 @@ func SQLite(t testing.TB) *sqldb.DB {
 // Postgres opens a fresh database, or skips the test.
 func Postgres(t testing.TB) *sqldb.DB {
 	t.Helper()
+	return open(t, PostgresURL(t))
+}
+
+// PostgresURL makes a fresh database, or skips the test.
+func PostgresURL(t testing.TB) string {
+	t.Helper()
 	where := os.Getenv(server)
 	if where == "" {
 		t.Skip(server + " is not set: this test runs on SQLite only")
@@ -50,7 +56,7 @@ func Postgres(t testing.TB) *sqldb.DB {
 		t.Fatal(err)
 	}
 	u.Path = "/" + name
-	return open(t, u.String())
+	return u.String()
 }
 
 func open(t testing.TB, where string) *sqldb.DB {
