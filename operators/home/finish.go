@@ -59,6 +59,9 @@ type wanting struct {
 
 // settle gives records their own paths: in the order of these, so that a folder comes before what is in it.
 func (l *load) settle() error {
+	if err := l.settleFolders(); err != nil {
+		return err
+	}
 	clear(l.dirs)
 	last := wanting{key: []byte{}}
 	for {
@@ -80,6 +83,66 @@ func (l *load) settle() error {
 		l.w.exec(`UPDATE home_imported SET wanted = NULL WHERE series = $1 AND wanted IS NOT NULL`, l.series),
 		l.w.exec(`UPDATE home_moved SET fresh = FALSE WHERE series = $1 AND fresh`, l.series),
 	)
+}
+
+// settleFolders forgets that folders without a record were moved, where nothing but a folder is in their way any more.
+func (l *load) settleFolders() error {
+	after := []byte{}
+	for {
+		list, err := l.freshMoves(after)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, m := range list {
+			if err := l.settleFolder(m); err != nil {
+				return err
+			}
+		}
+		after = list[len(list)-1].place
+	}
+}
+
+// moved is a folder that has another path than it came with.
+type moved struct {
+	place, path, newPath []byte
+}
+
+// freshMoves lists folders that this load moved, those above others first.
+func (l *load) freshMoves(after []byte) (list []moved, err error) {
+	s, err := l.w.statement(`SELECT place, path, new_path FROM home_moved WHERE series = $1 AND fresh AND place > $2 ORDER BY place LIMIT $3`)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Query(l.series, after, page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m moved
+		if err := rows.Scan(&m.place, &m.path, &m.newPath); err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, rows.Err()
+}
+
+func (l *load) settleFolder(m moved) error {
+	hasRecord, err := l.w.row(`SELECT 1 FROM home_record WHERE instance = $1 AND place = $2`, []any{l.w.i.id, place(string(m.newPath))}, new(int))
+	if err != nil || hasRecord {
+		return err
+	}
+	dir, _ := path.Split(string(m.path))
+	dir = strings.TrimSuffix(dir, "/")
+	clear(l.dirs)
+	if here, err := l.dirHere(dir); err != nil || here != dir {
+		return err
+	}
+	if taken, err := l.w.fileAt(string(m.path)); err != nil || taken {
+		return err
+	}
+	return l.w.exec(`DELETE FROM home_moved WHERE series = $1 AND place = $2`, l.series, m.place)
 }
 
 func (l *load) wantings(after wanting) (list []wanting, err error) {
@@ -151,8 +214,12 @@ func (l *load) canHave(w wanting, folder bool) (bool, error) {
 	if err != nil || taken {
 		return false, err
 	}
+	settled, err := l.w.row(`SELECT 1 FROM home_moved WHERE series = $1 AND place = $2 AND NOT fresh`, []any{l.series, place(w.wanted)}, new(int))
+	if err != nil || settled {
+		return false, err // what an earlier load put into it is there
+	}
 	clear(l.dirs)
-	return l.w.row(`DELETE FROM home_moved WHERE series = $1 AND place = $2 AND fresh RETURNING 1`, []any{l.series, place(w.wanted)}, new(int))
+	return true, l.w.exec(`DELETE FROM home_moved WHERE series = $1 AND place = $2`, l.series, place(w.wanted))
 }
 
 // Settled implements [operators.Settling].

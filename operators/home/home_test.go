@@ -339,6 +339,27 @@ func TestMovesThatCross(t *testing.T) {
 	}
 }
 
+// TestFolderWhereAFileWas puts a folder in the place of a file, with what is in it first and with its record or without.
+func TestFolderWhereAFileWas(t *testing.T) {
+	for name, inside := range map[string][]operators.Item{
+		"a file":              {file("2", "a/b", "2")},
+		"a folder":            {folder("2", "a/b")},
+		"a file in a folder":  {file("2", "a/b/c", "2"), folder("3", "a/b")},
+		"with its own record": {file("2", "a/b", "2"), folder("3", "a")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := instance(t, dbtest.SQLite(t), home.Options{})
+			bring(t, i, "s", file("1", "a", "1"))
+			bring(t, i, "s", append(inside, gone("1"))...)
+			want := map[string]string{}
+			for _, item := range inside {
+				want[strings.TrimPrefix(item.Record.Path, "tree/")] = item.Record.ID
+			}
+			expectPlaces(t, i, want)
+		})
+	}
+}
+
 // TestAnotherFolderOfThatName merges an instance in which a file has the name of a folder here.
 func TestAnotherFolderOfThatName(t *testing.T) {
 	i := instance(t, dbtest.SQLite(t), home.Options{})

@@ -390,8 +390,9 @@ func (l *load) move(came, here string) error {
 	l.moved = true
 	clear(l.dirs)
 	return l.w.exec(`
-		INSERT INTO home_moved (series, place, new_path, fresh) VALUES ($1, $2, $3, TRUE) ON CONFLICT (series, place) DO UPDATE SET new_path = excluded.new_path`,
-		l.series, place(came), []byte(here))
+		INSERT INTO home_moved (series, place, path, new_path, fresh) VALUES ($1, $2, $3, $4, TRUE)
+		ON CONFLICT (series, place) DO UPDATE SET new_path = excluded.new_path`,
+		l.series, place(came), []byte(came), []byte(here))
 }
 
 // forget forgets that there was a folder where something else is put now.

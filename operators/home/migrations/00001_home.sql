@@ -79,6 +79,7 @@ CREATE INDEX home_imported_here ON home_imported (series, here) WHERE here IS NO
 CREATE TABLE home_moved (
     series   BIGINT NOT NULL,
     place    BYTEA  NOT NULL, -- of the path as it came
+    path     BYTEA  NOT NULL,
     new_path BYTEA  NOT NULL,
     fresh    BOOLEAN NOT NULL, -- since the load that is under way
     PRIMARY KEY (series, place)
