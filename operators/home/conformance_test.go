@@ -2,6 +2,7 @@ package home_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -128,4 +129,26 @@ func put(t testing.TB, l operators.Load, item operators.Item) operators.Outcome 
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestAny loads anything in any order.
+func TestAny(t *testing.T) {
+	h, err := home.Open(t.Context(), dbtest.SQLite(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	open := func(t *testing.T) conformance.Fixture {
+		n++
+		i, err := h.Create(t.Context(), fmt.Sprint("p", n), home.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conformance.Fixture{
+			Target: i.Target(), Source: func(*testing.T) operators.Source { return i.Source() },
+			Edit: func(t *testing.T, path string, content []byte) { edit(t, i, path, content) },
+		}
+	}
+	t.Run("series", func(t *testing.T) { conformance.AnySeries(t, open) })
+	t.Run("merge", func(t *testing.T) { conformance.AnyMerge(t, open) })
 }
