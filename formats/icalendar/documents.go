@@ -20,9 +20,8 @@ func documentOf(c *component) (envelope, formats.ICalComponent) {
 	var kept []property
 	for i := range c.properties {
 		p := c.properties[i].clone()
-		switch {
-		case c.name == "VCALENDAR" && slices.Contains(header, p.name) && !(p.name == "CALSCALE" && !strings.EqualFold(p.value, "GREGORIAN")):
-		case !v.own(&p):
+		ours := c.name == "VCALENDAR" && slices.Contains(header, p.name)
+		if !ours && !v.own(&p) {
 			kept = append(kept, p)
 		}
 	}
@@ -31,19 +30,14 @@ func documentOf(c *component) (envelope, formats.ICalComponent) {
 	return v, formats.ICalComponent{Name: name, Properties: all.Properties, Components: all.Components}
 }
 
-// readDocument returns the body of a document, and what its component says beside it. Patches that would make it no
-// object are left out.
+// readDocument returns the body of a document, and what its component says beside it.
 func readDocument(c *component) (envelope, json.RawMessage, error) {
 	v, document := documentOf(c)
 	body, err := formats.MarshalBody(document)
-	if err != nil || len(v.patches) == 0 {
-		return v, body, err
+	if err != nil {
+		return v, nil, err
 	}
-	patched, err := v.patches.Apply(body)
-	if err != nil || formats.CheckBody(formats.KindDocument, patched) != nil {
-		return v, body, nil
-	}
-	return v, patched, nil
+	return v, v.patched(formats.KindDocument, body), nil
 }
 
 // writeDocument returns the component of a document. It returns false for one that is no component of a calendar.

@@ -66,14 +66,14 @@ func write(w io.Writer, records formats.Records) error {
 // read walks the components of a file twice: for its time zones and where overridden instances are, then for their
 // contents.
 func read(r io.Reader) formats.Records {
-	var file again
+	file := again{Reread: formats.NewReread(r)}
 	return func(yield func(formats.Record, error) bool) {
-		x, err := file.index(r)
+		x, in, err := file.open()
 		if err != nil {
 			yield(formats.Record{}, err)
 			return
 		}
-		walk := walk{file: &file, index: x, in: newReader(file.section(0), place{}), ids: namer{}}
+		walk := walk{file: in, index: x, zones: x.zones.walk(), in: newReader(in, place{}), ids: namer{}}
 		for {
 			record, ok, err := walk.next()
 			if errors.Is(err, io.EOF) {
@@ -88,8 +88,9 @@ func read(r io.Reader) formats.Records {
 
 // walk is one walk through a file.
 type walk struct {
-	file  *again
+	file  *io.SectionReader
 	index *index
+	zones *zones
 	in    *reader
 	ids   namer
 	n     int // components read
@@ -118,11 +119,11 @@ func (w *walk) next() (formats.Record, bool, error) {
 
 // event returns the record of the nth component, an event or task.
 func (w *walk) event(c *component, n int) (formats.Record, error) {
-	instances, err := w.file.components(w.index.instances[n])
+	instances, err := componentsAt(w.file, w.index.instances[n])
 	if err != nil {
 		return formats.Record{}, err
 	}
-	d, err := w.index.zones.decodeAll(c, instances)
+	d, err := w.zones.decodeAll(c, instances)
 	if err != nil {
 		return formats.Record{}, err
 	}

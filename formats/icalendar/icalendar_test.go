@@ -107,7 +107,7 @@ func TestBodies(t *testing.T) {
 		{"nothing", `"title":"x"`, []string{"SUMMARY:x"}},
 		{"owners", start + `,"participants":{"1":{"@type":"Participant","name":"A","email":"a@b.fr","sendTo":{"imip":"mailto:a@b.fr"},"roles":{"owner":true,"attendee":true}},"q":{"@type":"Participant","name":"No address","roles":{"attendee":true}},"z":{"@type":"Participant","email":"z@b.fr","sendTo":{"imip":"mailto:z@b.fr"},"roles":{"attendee":true},"delegatedFrom":{"1":true}}}`,
 			[]string{"ORGANIZER;CN=A:mailto:a@b.fr", `ATTENDEE;DELEGATED-FROM="mailto:a@b.fr";JSID=z:mailto:z@b.fr`}},
-		{"null and false", start + `,"title":null,"excluded":false`, []string{"JSPTR=\"\":"}},
+		{"null and false", `"timeZone":null,"excluded":false`, []string{"JSPROP;JSPTR=:{"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := roundTrip(t, event("e", `{"@type":"Event","uid":"e",`+c.body+`}`))
@@ -330,5 +330,95 @@ func TestManyOverrides(t *testing.T) {
 	}
 	if text := roundTrip(t, event("m", string(body))); len(text) > maxOverrides {
 		t.Errorf("%d bytes were written", len(text))
+	}
+}
+
+// The changed instances of one event that are held at once have a limit.
+func TestInstancesTooLarge(t *testing.T) {
+	one := func(n int) string {
+		return fmt.Sprintf("BEGIN:VEVENT\nUID:1\nRECURRENCE-ID:2024061%dT100000Z\nSUMMARY:%s\nEND:VEVENT", n, strings.Repeat("a", maxComponent-1000))
+	}
+	text := calendar("BEGIN:VEVENT\nUID:1\nDTSTART:20240610T100000Z\nRRULE:FREQ=DAILY\nEND:VEVENT", one(1), one(2), one(3))
+	_, err := collect(Codec().Decode(strings.NewReader(text)))
+	if !errors.Is(err, formats.ErrInvalid) || !strings.Contains(err.Error(), "the changed instances of one event have more than 64 MiB") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestEndElsewhere(t *testing.T) {
+	list := decode(t, calendar("BEGIN:VEVENT\nUID:1\nDTSTART;TZID=Europe/Paris:20260403T132000\nDTEND;TZID=America/Toronto:20260403T150500\nLOCATION:Paris\nEND:VEVENT"))
+	for _, want := range []string{`"duration":"PT7H45M"`, `{"@type":"Location","relativeTo":"end","timeZone":"America/Toronto"}`, `"name":"Paris"`} {
+		if !strings.Contains(string(list[0].Body), want) {
+			t.Errorf("%s has no %s", list[0].Body, want)
+		}
+	}
+	if text := roundTrip(t, list...); !strings.Contains(text, "DTEND;TZID=America/Toronto:20260403T150500") || strings.Contains(text, jsProp) {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestIsRegular(t *testing.T) {
+	for _, c := range []struct {
+		rule, key string
+		want      bool
+	}{
+		{"FREQ=DAILY;INTERVAL=3", "2025-09-05T20:00:00", true},
+		{"FREQ=DAILY;INTERVAL=3", "2025-09-06T20:00:00", false},
+		{"FREQ=DAILY", "2025-09-05T20:30:00", false},
+		{"FREQ=DAILY", "2025-09-01T20:00:00", false},
+		{"FREQ=DAILY;UNTIL=20250904T200000", "2025-09-05T20:00:00", false},
+		{"FREQ=DAILY;COUNT=100", "2025-09-05T20:00:00", false},
+		{"FREQ=WEEKLY", "2025-09-09T20:00:00", true},
+		{"FREQ=WEEKLY", "2025-09-10T20:00:00", false},
+		{"FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,TU", "2025-09-09T20:00:00", false},
+		{"FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,TU", "2025-09-07T20:00:00", true},          // the Sunday of the same week
+		{"FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,TU;WKST=SU", "2025-09-07T20:00:00", false}, // that begins another
+		{"FREQ=MONTHLY", "2025-11-02T20:00:00", true},
+		{"FREQ=MONTHLY", "2025-11-03T20:00:00", false},
+		{"FREQ=MONTHLY;INTERVAL=3", "2025-11-02T20:00:00", false},
+		{"FREQ=MONTHLY;BYMONTHDAY=-1", "2025-11-30T20:00:00", true},
+		{"FREQ=MONTHLY;BYMONTHDAY=-1", "2025-12-30T20:00:00", false},
+		{"FREQ=MONTHLY;BYDAY=-1FR", "2025-11-28T20:00:00", true},
+		{"FREQ=MONTHLY;BYDAY=-1FR", "2025-11-21T20:00:00", false},
+		{"FREQ=YEARLY", "2027-09-02T20:00:00", true},
+		{"FREQ=YEARLY;BYMONTH=9", "2027-09-02T20:00:00", false}, // not looked at
+		{"FREQ=HOURLY", "2025-09-02T20:00:00", true},
+	} {
+		e := formats.Event{Start: "2025-09-02T20:00:00"}
+		rule, ok := newZones().readRule(c.rule, moment{local: e.Start})
+		if e.RecurrenceRules = []formats.RecurrenceRule{rule}; !ok || isRegular(&e, c.key) != c.want {
+			t.Errorf("%s at %s is %v", c.rule, c.key, !c.want)
+		}
+	}
+}
+
+// Ids that are said twice are told apart.
+func TestSameID(t *testing.T) {
+	list := decode(t, vevent("ATTACH;JSID=2:https://example.org/a", "ATTACH;JSID=2:https://example.org/b", "ATTACH:https://example.org/c",
+		"ATTENDEE;JSID=x:mailto:a@b.fr", "ATTENDEE;JSID=x:mailto:b@b.fr", "ATTENDEE:mailto:A@b.fr"))
+	var e formats.Event
+	if err := json.Unmarshal(list[0].Body, &e); err != nil || len(e.Links) != 3 || len(e.Participants) != 2 || len(e.ICalComponent.Properties) != 1 {
+		t.Errorf("%v: %s", err, list[0].Body)
+	}
+	roundTrip(t, list...)
+}
+
+// What is too large for one part of the format goes another way, or is refused.
+func TestLimits(t *testing.T) {
+	nested := strings.Repeat("BEGIN:X-IN\n", maxDepth-1) + "X-A:1\n" + strings.Repeat("END:X-IN\n", maxDepth-1)
+	roundTrip(t, decode(t, vevent(strings.TrimSuffix(nested, "\n")))...)
+	roundTrip(t, decode(t, vevent("X-ODD;VALUE=TEXT:"+strings.Repeat("a,", maxValues)))...)
+	zone := strings.Replace(ownZone, "BEGIN:STANDARD", "COMMENT:"+strings.Repeat("a", maxZone)+"\nBEGIN:STANDARD", 1)
+	list := decode(t, calendar(zone, "BEGIN:VEVENT\nUID:1\nDTSTART;TZID=Bureau:20240610T100000\nEND:VEVENT"))
+	if !strings.Contains(string(list[0].Body), `"timeZone":"Bureau"`) {
+		t.Errorf("%.200s", list[0].Body)
+	}
+	roundTrip(t, list...)
+	many := calendar(strings.Repeat("BEGIN:VTIMEZONE\nTZID:X\nEND:VTIMEZONE\n", 2*maxZones) + "BEGIN:VEVENT\nUID:1\nEND:VEVENT")
+	roundTrip(t, decode(t, many)...)
+	large := event("large", `{"@type":"Event","uid":"large","title":"`+strings.Repeat("x", maxComponent-10)+`"}`)
+	err := Codec().Encode(&strings.Builder{}, walkOf([]formats.Record{large}))
+	if !errors.Is(err, formats.ErrInvalid) || !strings.Contains(err.Error(), `event "large"`) {
+		t.Errorf("the error is %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"sync"
 	"unicode/utf8"
@@ -100,72 +99,42 @@ func usableID(id string) bool {
 	return utf8.ValidString(id) && r.Validate() == nil
 }
 
-// again is a file that can be read more than once: as it is where that is possible, else through a temporary copy.
+// again is a file that can be read more than once, with what must be known of it.
 type again struct {
-	mu   sync.Mutex
-	at   io.ReaderAt
-	from int64
-	x    *index
-	err  error
+	*formats.Reread
+	mu  sync.Mutex
+	x   *index
+	err error
 }
 
-// index returns what must be known of the file; it is read once.
-func (a *again) index(r io.Reader) (*index, error) {
+// open returns what must be known of the file, which is found out once, and the file from its beginning.
+func (a *again) open() (*index, *io.SectionReader, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.x == nil && a.err == nil {
-		if a.err = a.open(r); a.err == nil {
-			a.x, a.err = readIndex(a.section(0))
-		}
-	}
-	if a.err != nil {
-		return nil, a.err
-	}
-	x := *a.x
-	x.zones = x.zones.walk()
-	return &x, nil
-}
-
-func (a *again) open(r io.Reader) error {
-	if at, ok := r.(io.ReaderAt); ok {
-		if s, ok := r.(io.Seeker); ok {
-			from, err := s.Seek(0, io.SeekCurrent)
-			if err == nil {
-				a.at, a.from = at, from
-				return nil
-			}
-		}
-	}
-	f, err := os.CreateTemp("", "passerelle-*.ics")
+	in, err := a.Open()
 	if err != nil {
-		return fmt.Errorf("icalendar: a copy to read twice: %w", err)
+		return nil, nil, fmt.Errorf("icalendar: %w", err)
 	}
-	// Nameless, the file goes when the last walk is forgotten.
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(fmt.Errorf("icalendar: a copy to read twice: %w", err), f.Close())
+	if a.x == nil && a.err == nil {
+		if a.x, a.err = readIndex(in); a.err == nil {
+			_, a.err = in.Seek(0, io.SeekStart)
+		}
 	}
-	if _, err := io.Copy(f, r); err != nil {
-		return errors.Join(fmt.Errorf("icalendar: %w", err), f.Close())
-	}
-	a.at = f
-	return nil
+	return a.x, in, a.err
 }
 
-func (a *again) section(offset int64) io.Reader {
-	return io.NewSectionReader(a.at, a.from+offset, 1<<62-a.from-offset)
-}
-
-// components reads components that stand at several places of the file.
-func (a *again) components(places []place) ([]component, error) {
+// componentsAt reads components that stand at several places of a file.
+func componentsAt(file *io.SectionReader, places []place) ([]component, error) {
 	var list []component
 	size := 0
 	for _, at := range places {
-		c, err := newReader(a.section(at.offset), place{at.offset, at.line - 1}).component()
+		in := io.NewSectionReader(file, at.offset, file.Size()-at.offset)
+		c, err := newReader(in, place{at.offset, at.line - 1}).component()
 		if err != nil {
 			return nil, err
 		}
 		if size += c.size; size > maxOverrides {
-			return nil, fmt.Errorf("%w: icalendar: line %d: the changed instances of one event have more than %d MiB",
+			return nil, fmt.Errorf("%w: icalendar: line %d: the changed instances of one event have more than %d MiB; split them",
 				formats.ErrInvalid, at.line, maxOverrides>>20)
 		}
 		list = append(list, c)

@@ -61,7 +61,7 @@ type reader struct {
 
 // newReader returns a reader of what begins at a place.
 func newReader(r io.Reader, at place) *reader {
-	return &reader{in: bufio.NewReaderSize(r, 64<<10), next: at}
+	return &reader{in: bufio.NewReaderSize(r, 8<<10), next: at}
 }
 
 func (r *reader) fault(format string, args ...any) error {
@@ -116,6 +116,9 @@ func (r *reader) close() component {
 
 // tree reads a component up to its END, with those in it.
 func (r *reader) tree(name, begin string) (component, error) {
+	if !token.MatchString(name) {
+		return component{}, r.fault("%q does not name a component", clip(begin))
+	}
 	sum, start := sha256.New(), r.at
 	r.size, r.part = len(begin), 0
 	open := []component{{name: name, at: start}}
@@ -135,6 +138,9 @@ func (r *reader) tree(name, begin string) (component, error) {
 		switch word, name := mark(line); {
 		case word == "BEGIN":
 			last.flush()
+			if !token.MatchString(name) {
+				return component{}, r.fault("%q does not name a component", clip(line))
+			}
 			if open = append(open, component{name: name, at: r.at}); len(open) > maxDepth {
 				return component{}, r.fault("components stand more than %d deep in each other", maxDepth)
 			}

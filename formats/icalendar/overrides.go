@@ -30,7 +30,10 @@ func (c *component) instance() bool {
 // two for the same occurrence the one with the higher SEQUENCE counts, else the later one.
 func (z *zones) decodeAll(c *component, instances []component) (*decoded, error) {
 	d := z.decode(c, nil)
-	base, err := base(&d.event)
+	if len(instances) == 0 {
+		return d, nil
+	}
+	common, err := base(&d.event)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +48,7 @@ func (z *zones) decodeAll(c *component, instances []component) (*decoded, error)
 			continue
 		}
 		sequences[key] = one.event.Sequence
-		patch, err := patchOf(base, &one.event, key)
+		patch, err := patchOf(common, &one.event, key)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +78,7 @@ func patchOf(common json.RawMessage, one *formats.Event, key string) (formats.Pa
 		return nil, err
 	}
 	patch := formats.Difference(common, own)
-	if _, whole := patch[""]; !whole && one.Start != key {
+	if one.Start != key {
 		patch["start"] = jsonString(one.Start)
 	}
 	return patch, nil
@@ -84,6 +87,9 @@ func patchOf(common json.RawMessage, one *formats.Event, key string) (formats.Pa
 // instances writes the overridden instances of an event. Those that would make it too long to be read again are left
 // to a JSPROP.
 func (z *zones) instances(event *formats.Event, task bool, complete func(*component, *formats.Event)) ([]byte, error) {
+	if len(event.RecurrenceOverrides) == 0 {
+		return nil, nil
+	}
 	common, err := base(event)
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func (z *zones) instances(event *formats.Event, task bool, complete func(*compon
 	for _, key := range slices.Sorted(maps.Keys(event.RecurrenceOverrides)) {
 		patch := event.RecurrenceOverrides[key]
 		t, ok := parseLocal(key)
-		if !ok || !known || len(patch) == 0 || string(patch["excluded"]) == "true" || lines.Len() > maxOverrides/2 {
+		if !ok || !known || len(patch) == 0 || string(patch["excluded"]) == "true" || lines.Len() > maxOverrides/8 {
 			continue
 		}
 		if date && t.Format(localForm)[len(dateForm):] != midnight {

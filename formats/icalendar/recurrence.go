@@ -23,11 +23,11 @@ func (d *decoded) span(p *property) bool {
 	}
 	value := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(p.value)), "+")
 	into := &d.event.EstimatedDuration
-	if !d.task {
+	if !d.task && p.name == "DURATION" {
 		into = &d.event.Duration
 		d.hasEnd = true
 	}
-	if !isDuration(value) || value[0] == '-' || *into != "" || !d.task && p.name != "DURATION" {
+	if !isDuration(value) || value[0] == '-' || *into != "" || !d.task && into == &d.event.EstimatedDuration {
 		return false
 	}
 	*into = value

@@ -2,6 +2,7 @@ package icalendar
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -291,8 +292,8 @@ func (d *decoded) finish() {
 		}
 	}
 	for _, name := range []string{e.TimeZone, e.RecurrenceIDTimeZone} {
-		if definition, ok := d.z.definition(name); ok {
-			put(&e.TimeZones, name, definition)
+		if custom := d.z.named(name); custom != nil {
+			put(&e.TimeZones, name, custom.definition)
 		}
 	}
 	d.keepSpares()
@@ -332,7 +333,7 @@ func (d *decoded) keepSpares() {
 	}
 }
 
-// body returns the body as JSON. Patches that would make it something else than its kind is are left out.
+// body returns the body as JSON.
 func (d *decoded) body() (json.RawMessage, error) {
 	var plain any = d.event
 	kind := formats.KindEvent
@@ -340,14 +341,34 @@ func (d *decoded) body() (json.RawMessage, error) {
 		plain, kind = formats.Task(d.event), formats.KindTask
 	}
 	body, err := formats.MarshalBody(plain)
-	if err != nil || len(d.patches) == 0 {
-		return body, err
+	if err != nil {
+		return nil, err
 	}
-	patched, err := d.patches.Apply(body)
-	if err != nil || formats.CheckBody(kind, patched) != nil {
-		return body, nil
+	return d.patched(kind, body), nil
+}
+
+// maxPatches is how many patches are tried one by one.
+const maxPatches = 200
+
+// patched applies the patches to a body. Those that would make it something else than its kind is, as only somebody
+// else's can, are left out.
+func (v *envelope) patched(kind formats.Kind, body json.RawMessage) json.RawMessage {
+	if len(v.patches) == 0 {
+		return body
 	}
-	return patched, nil
+	if all, err := v.patches.Apply(body); err == nil && formats.CheckBody(kind, all) == nil {
+		return all
+	}
+	if len(v.patches) > maxPatches {
+		return body
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(v.patches)) {
+		one, err := formats.PatchObject{pointer: v.patches[pointer]}.Apply(body)
+		if err == nil && formats.CheckBody(kind, one) == nil {
+			body = one
+		}
+	}
+	return body
 }
 
 // put adds to a map that may not be made yet.

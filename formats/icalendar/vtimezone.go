@@ -28,6 +28,7 @@ func (c *change) local() time.Time { return c.at.UTC().Add(time.Duration(c.from)
 func vtimezone(name string, place *time.Location, first, last int) component {
 	first = min(max(first, earliestYear), latestYear)
 	last = min(max(last, openYear), latestYear)
+	first = min(first, last)
 	c := component{name: "VTIMEZONE"}
 	c.add("TZID", escape(name))
 	c.add("X-LIC-LOCATION", escape(name))
@@ -38,18 +39,17 @@ func vtimezone(name string, place *time.Location, first, last int) component {
 }
 
 // changes lists the changes of the clock in those years and in the one before. If that has none, the list begins with
-// what holds at the beginning. It looks at each day: [time.Time.ZoneBounds] can stand still at the end of a leap year
-// for which only the last rule of the zone database speaks.
+// what holds at the beginning.
 func changes(place *time.Location, first, last int) []change {
 	var list []change
 	begin := time.Date(first, 1, 1, 0, 0, 0, 0, time.UTC)
 	end := time.Date(last+1, 1, 1, 0, 0, 0, 0, time.UTC)
-	for day := begin.AddDate(-1, 0, 0); day.Before(end); {
-		next := day.AddDate(0, 0, 1)
-		if !sameClock(day, next, place) {
-			list = append(list, changeBetween(day, next, place))
+	for at := begin.AddDate(-1, 0, 0); at.Before(end); {
+		next := nextBound(at, place)
+		if !sameClock(at, next, place) {
+			list = append(list, changeBetween(at, next, place))
 		}
-		day = next
+		at = next
 	}
 	if len(list) == 0 || list[0].at.After(begin) {
 		early := begin.AddDate(-1, 0, 0)
@@ -58,6 +58,19 @@ func changes(place *time.Location, first, last int) []change {
 		list = append([]change{{at, offset, offset, name, early.In(place).IsDST()}}, list...)
 	}
 	return list
+}
+
+// nextBound returns a moment after at until which the clock is changed once at the most. At the end of a leap year for
+// which only the last rule of the zone database speaks, [time.Time.ZoneBounds] stands still.
+func nextBound(at time.Time, place *time.Location) time.Time {
+	_, end := at.In(place).ZoneBounds()
+	switch {
+	case end.IsZero():
+		return at.AddDate(latestYear, 0, 0) // never again
+	case end.After(at):
+		return end
+	}
+	return at.AddDate(0, 0, 1)
 }
 
 // sameClock reports whether a zone has the same offset and name at two moments.

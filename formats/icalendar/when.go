@@ -102,18 +102,21 @@ func (z *zones) in(m moment, zone string) string {
 	}
 	t, ok := z.instant(m.local, m.zone)
 	to := z.location(zone)
-	if !ok || to == nil {
+	if !ok || to == nil || !writable(t.In(to)) {
 		return m.local
 	}
 	return t.In(to).Format(localForm)
 }
 
-// instant returns the moment of a local time. Of a time that the clock shows twice it is the first, and of one that it
+// writable reports whether the year of t has four digits.
+func writable(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
+
+// instant returns the moment of a local time, or false if nothing is known of the zone. Of a time that the clock shows twice it is the first, and of one that it
 // skips it is as if the clock had not been changed yet (RFC 5545 section 3.3.5).
 func (z *zones) instant(local, zone string) (time.Time, bool) {
 	t, ok := parseLocal(local)
 	location := z.location(zone)
-	if !ok || location == nil {
+	if !ok || location == nil || t.Year() < 1 || t.Year() > 9998 {
 		return t, false
 	}
 	_, before := t.Add(-24 * time.Hour).In(location).Zone()
@@ -195,6 +198,9 @@ func (z *zones) addDuration(local, zone, duration string) (moment, bool) {
 	start, okStart := parseLocal(local)
 	const most = 400 * 366 // days; beyond, years have no four digits
 	if !ok || !okStart || negative || days > most || seconds > most*86400 {
+		return moment{}, false
+	}
+	if !writable(start.AddDate(0, 0, int(days+seconds/86400)+2)) {
 		return moment{}, false
 	}
 	day := moment{local: start.AddDate(0, 0, int(days)).Format(localForm), zone: zone}

@@ -21,7 +21,7 @@ type writer struct {
 	zones    *zones
 	used     map[string]*years // by the IANA name of a zone
 	title    *formats.Record   // the document that the calendar says of itself
-	vcustoms []component       // the zones that events define themselves
+	ownZones []component       // the zones that events define themselves
 }
 
 // years are the first and the last year in which a zone is used.
@@ -56,7 +56,7 @@ func newWriter(records formats.Records) (*writer, error) {
 	return b, nil
 }
 
-var dayForm10 = regexp.MustCompile(`^([0-9]{4})-[0-9]{2}-[0-9]{2}T`)
+var yearForm = regexp.MustCompile(`^([0-9]{4})-[0-9]{2}-[0-9]{2}T`)
 
 // note notes which zones a body names, and the years that it speaks of.
 func (b *writer) note(body json.RawMessage) {
@@ -75,7 +75,7 @@ func (b *writer) note(body json.RawMessage) {
 			before = ""
 			continue
 		}
-		if m := dayForm10.FindStringSubmatch(text); m != nil {
+		if m := yearForm.FindStringSubmatch(text); m != nil {
 			year, _ := strconv.Atoi(m[1])
 			span.first, span.last = min(span.first, year), max(span.last, year)
 		}
@@ -118,7 +118,7 @@ func (b *writer) customs(r *formats.Record) error {
 		c := writeZone(id, &definition)
 		var lines bytes.Buffer
 		c.write(&lines)
-		if lines.Len() > 1<<20 {
+		if lines.Len() > maxZone {
 			continue
 		}
 		again, err := newReader(&lines, place{}).component()
@@ -126,7 +126,7 @@ func (b *writer) customs(r *formats.Record) error {
 			return fmt.Errorf("%s %q: time zone %q: %w", r.Kind, r.ID, name, err)
 		}
 		if b.zones.define(&again); b.zones.custom[id] != nil {
-			b.vcustoms = append(b.vcustoms, c)
+			b.ownZones = append(b.ownZones, c)
 		}
 	}
 	return nil
@@ -150,8 +150,8 @@ func (b *writer) head(w *bytes.Buffer) error {
 		c := vtimezone(name, b.zones.location(name), b.used[name].first, b.used[name].last)
 		c.write(w)
 	}
-	for i := range b.vcustoms {
-		b.vcustoms[i].write(w)
+	for i := range b.ownZones {
+		b.ownZones[i].write(w)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (z *zones) define(c *component) {
 		return
 	}
 	zone := &customZone{name: "/" + strings.TrimPrefix(id, "/"), definition: readZone(c)}
-	for z.id(zone.name) != zone.name { // "x" and "/x" are both there
+	for z.named(zone.name) != nil { // "x" and "/x" are both there
 		zone.name = "/" + zone.name
 	}
 	zone.place = follow(&zone.definition)
@@ -134,10 +134,8 @@ func (z *zones) location(name string) *time.Location {
 
 func (z *zones) load(name string) *time.Location {
 	if strings.HasPrefix(name, "/") {
-		for _, custom := range z.custom {
-			if custom.name == name {
-				return custom.place
-			}
+		if custom := z.named(name); custom != nil {
+			return custom.place
 		}
 		return nil
 	}
@@ -151,20 +149,20 @@ func (z *zones) load(name string) *time.Location {
 	return place
 }
 
-// id returns the TZID for a JSCalendar name.
-func (z *zones) id(name string) string {
-	for id, custom := range z.custom {
+// named returns the zone that the calendar defines itself under that JSCalendar name, or nil.
+func (z *zones) named(name string) *customZone {
+	for _, custom := range z.custom {
 		if custom.name == name {
-			return id
+			return custom
 		}
 	}
-	return name
+	return nil
 }
 
-// definition returns the definition of a zone that the calendar defines itself, by the name of JSCalendar.
-func (z *zones) definition(name string) (formats.CalendarTimeZone, bool) {
-	if custom := z.custom[z.id(name)]; custom != nil {
-		return custom.definition, true
+// id returns the TZID for a JSCalendar name.
+func (z *zones) id(name string) string {
+	if custom := z.named(name); custom != nil {
+		return custom.definition.TZID
 	}
-	return formats.CalendarTimeZone{}, false
+	return name
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/passerelle-cloud/passerelle/formats"
 )
 
 // What is written of a zone, followed by its own rules alone, gives the offsets that the zone database has.
@@ -134,5 +136,18 @@ func TestInstant(t *testing.T) {
 		if !ok || at.UTC().Format(time.RFC3339) != want {
 			t.Errorf("%s is %v, not %s", local, at, want)
 		}
+	}
+}
+
+// Zones whose names differ by a slash stay apart, in whatever order they are defined.
+func TestZonesAlike(t *testing.T) {
+	body := func(id, tzid, offset string) formats.Record {
+		return event(id, `{"@type":"Event","uid":"`+id+`","start":"2024-06-10T10:00:00","timeZone":"/Own","timeZones":{"/Own":{"@type":"TimeZone",`+
+			tzid+`"standard":[{"@type":"TimeZoneRule","start":"2000-01-01T00:00:00","offsetFrom":"+01:00","offsetTo":"`+offset+`"}]}}}`)
+	}
+	first, second, third := body("a", "", "+01:30"), body("b", `"tzId":"Own",`, "+01:30"), body("c", `"tzId":"Other",`, "+02:00")
+	for range 5 { // the order of a map must not matter
+		roundTrip(t, first, second, third)
+		roundTrip(t, third, second, first)
 	}
 }

@@ -44,9 +44,10 @@ func (b *book) note(r *formats.Record) error {
 		return fmt.Errorf("%w: body of card %q: %v", formats.ErrInvalid, r.ID, err)
 	}
 	var uid, kind string
-	if json.Unmarshal(c.UID, &uid) != nil || uid == "" {
-		uid = r.ID
+	if json.Unmarshal(c.UID, &uid) != nil {
+		uid = ""
 	}
+	uid = uidOf(uid, r.ID)
 	if json.Unmarshal(c.Kind, &kind) == nil && kind == "group" {
 		b.groups[r.ID] = true
 	}
@@ -61,6 +62,15 @@ func (b *book) note(r *formats.Record) error {
 	return nil
 }
 
+// uidOf returns the UID with which a card is written: that of its body, or the record's id where there is none or where
+// it holds control characters.
+func uidOf(uid, id string) string {
+	if uid == "" || strings.ContainsFunc(uid, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return id
+	}
+	return uid
+}
+
 func isGroupLink(l formats.Link) bool { return l.Rel == "group" && l.Dataset == formats.Contacts }
 
 // links adds the members of a group, and the links that no group's card can say.
@@ -72,6 +82,9 @@ func (b *book) links(e *encoder, r *formats.Record, c *formats.Card) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Members)) {
+		if uidOf(key, "") == "" {
+			continue // no line can say it
+		}
 		p := e.add("MEMBER", "", nil)
 		b.setMember(p, key)
 		uid, known := b.resolve(key)
@@ -103,7 +116,7 @@ func (b *book) links(e *encoder, r *formats.Record, c *formats.Card) {
 func (b *book) setMember(p *property, uid string) {
 	for _, uri := range []string{uid, "urn:uuid:" + url.PathEscape(uid)} {
 		found, known := b.resolve(uri)
-		if uriForm.MatchString(uri) && (found == uid && known || !known && uri == uid) {
+		if isPlainURI(uri) && (found == uid && known || !known && uri == uid) {
 			p.value = uri
 			return
 		}
@@ -111,6 +124,9 @@ func (b *book) setMember(p *property, uid string) {
 	p.value = escape(uid)
 	p.set("value", "text")
 }
+
+// isPlainURI reports whether a URI can stand as it is: what follows a backslash might be taken for escaped.
+func isPlainURI(s string) bool { return uriForm.MatchString(s) && !strings.Contains(s, `\`) }
 
 // resolve returns the uid of the card that a MEMBER means: programs write a uid that is no URI as a "urn:uuid:" one.
 func (b *book) resolve(value string) (uid string, known bool) {

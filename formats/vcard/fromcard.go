@@ -17,9 +17,10 @@ type encoder struct {
 	items  int
 }
 
-// encode returns the properties of a card. Of what vCard cannot say, it says as much as it can: what is then missing
-// or different is found by comparing, see exact.go. Members of a group are not among them, see groups.go.
-func encode(c *formats.Card) []property {
+// encode collects the properties of a card but its members, see [book.links], and those that vCardProps keeps, see
+// [encoder.merge]. Of what vCard cannot say, it says as much as it can: what is then missing or different is found by
+// comparing, see [book.missing].
+func encode(c *formats.Card) *encoder {
 	e := &encoder{groups: takenGroups(c)}
 	e.identity(c)
 	e.name(c)
@@ -29,8 +30,7 @@ func encode(c *formats.Card) []property {
 	e.anniversaries(c)
 	e.resources(c)
 	e.words(c)
-	e.merge(c.VCardProps)
-	return e.props
+	return e
 }
 
 // ids returns the ids of a map, numbers first and by their value.
@@ -59,7 +59,7 @@ func boolInt(b bool) int {
 func (e *encoder) add(name, value string, kept formats.Params) *property {
 	p := property{name: name, value: value, params: formats.Params{}}
 	for param, values := range kept {
-		if len(values) > 0 && token.MatchString(param) {
+		if len(values) > 0 && token.MatchString(param) && !framing(param) {
 			p.params[strings.ToLower(param)] = slices.Clone(values)
 		}
 	}
@@ -163,8 +163,9 @@ func takenGroups(c *formats.Card) map[string]bool {
 func (e *encoder) identity(c *formats.Card) {
 	if c.UID != "" {
 		p := e.add("UID", c.UID, nil)
-		if strings.ContainsAny(c.UID, "\\\n,;") && !uriForm.MatchString(c.UID) {
-			p.typed(c.UID, "uri")
+		if !isPlainURI(c.UID) && (strings.ContainsAny(c.UID, `\,;`) || strings.TrimSpace(c.UID) == "") {
+			p.value = escape(c.UID)
+			p.set("value", "text")
 		}
 	}
 	for _, single := range []struct{ name, value string }{
@@ -466,20 +467,37 @@ func (e *encoder) words(c *formats.Card) {
 }
 
 // merge adds the properties that vCardProps keeps. One with parameters whose name and value are there already gives
-// that one its parameters.
+// that one its parameters. One that would be read as what the record says elsewhere is left for JSPROP.
 func (e *encoder) merge(kept []formats.Property) {
-	made := len(e.props)
+	made := map[string]int{}
+	for i, p := range slices.Backward(e.props) {
+		made[p.name+":"+p.value] = i
+	}
 	for _, j := range kept {
 		p, ok := fromJSON(j)
 		if !ok {
 			continue
 		}
-		same := slices.IndexFunc(e.props[:made], func(m property) bool { return m.name == p.name && m.value == p.value })
-		if same < 0 || len(p.params) == 0 && p.group == "" {
+		i, same := made[p.name+":"+p.value]
+		switch {
+		case same && (len(p.params) > 0 || p.group != ""):
+			delete(p.params, "value") // it is written as it must be
+			maps.Copy(e.props[i].params, p.params)
+			e.props[i].group = cmp.Or(p.group, e.props[i].group)
+		case !p.ofRecord():
 			e.props = append(e.props, p)
-			continue
 		}
-		maps.Copy(e.props[same].params, p.params)
-		e.props[same].group = cmp.Or(p.group, e.props[same].group)
 	}
+}
+
+// ofRecord reports whether a property says what the record is, rather than only what its body says.
+func (p *property) ofRecord() bool {
+	switch cmp.Or(aliases[p.name].name, p.name) {
+	case "UID", "KIND", "MEMBER":
+		return true
+	case "CREATED", "REV":
+		_, ok := parseTimestamp(p.value)
+		return ok
+	}
+	return false
 }

@@ -102,8 +102,11 @@ func (r *reader) nested(c *rawCard, start int) (string, error) {
 	text.WriteString("BEGIN:VCARD")
 	for depth, begin := 1, r.line; depth > 0; {
 		line, err := r.logical()
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return "", r.fault("the card within a card that begins on line %d has no end", begin)
+		}
+		if err != nil {
+			return "", err
 		}
 		switch {
 		case isMark(line, "BEGIN"):
@@ -183,8 +186,12 @@ func (r *reader) logical() (string, error) {
 
 // isQuotedPrintable reports whether a line says that its value is quoted-printable.
 func isQuotedPrintable(line string) bool {
-	head, _, ok := cutUnquoted(line, ':')
-	return ok && strings.Contains(strings.ToUpper(head), "QUOTED-PRINTABLE")
+	at := unquoted(line, ':')
+	if at < 0 || !strings.Contains(strings.ToUpper(line[:at]), "QUOTED-PRINTABLE") {
+		return false
+	}
+	p, ok := parseProperty(line[:at+1])
+	return ok && strings.EqualFold(p.param("encoding"), "quoted-printable")
 }
 
 // physical reads a line without its line break.

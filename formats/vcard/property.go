@@ -85,19 +85,27 @@ func bareParam(param string) string {
 // cutUnquoted cuts s at the first sep that is not between double quotes. Where quotes do not close, they count for
 // nothing.
 func cutUnquoted(s string, sep byte) (before, after string, found bool) {
+	if at := unquoted(s, sep); at >= 0 {
+		return s[:at], s[at+1:], true
+	}
+	if strings.Count(s, `"`)%2 != 0 {
+		return strings.Cut(s, string(sep))
+	}
+	return s, "", false
+}
+
+// unquoted returns where the first sep is that is not between double quotes, or -1.
+func unquoted(s string, sep byte) int {
 	quoted := false
 	for i := range len(s) {
 		switch {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == sep && !quoted:
-			return s[:i], s[i+1:], true
+			return i
 		}
 	}
-	if quoted {
-		return strings.Cut(s, string(sep))
-	}
-	return s, "", false
+	return -1
 }
 
 // Carets escape in parameter values (RFC 6868).
@@ -130,14 +138,19 @@ func (p *property) line() string {
 	return b.String()
 }
 
-// writable reports whether p can stand in a card as it is. What cannot is carried as JSON, see exact.go.
+// framing reports whether a parameter changes how a value is read, or who says it. Only the codec writes those.
+func framing(param string) bool {
+	return strings.EqualFold(param, "encoding") || strings.EqualFold(param, "charset") || strings.EqualFold(param, ownBy)
+}
+
+// writable reports whether p can stand in a card as it is. What cannot is carried as JSON, see [book.missing].
 func (p *property) writable() bool {
 	switch p.name {
 	case "BEGIN", "END", "VERSION", jsProp, ownID, ownLink, ownCreated, ownModified:
 		return false
 	}
 	for name, values := range p.params {
-		if !token.MatchString(name) || len(values) == 0 {
+		if !token.MatchString(name) || framing(name) || len(values) == 0 {
 			return false
 		}
 	}

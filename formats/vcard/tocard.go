@@ -25,7 +25,7 @@ const (
 // Values of the parameter X-PASSERELLE-BY; without it, both say so.
 const (
 	byRecord = "record" // only the record's envelope: the member's link, the record's time
-	byBody   = "body"   // only the card's body: its members
+	byBody   = "body"   // only the card's body: its members, its times
 )
 
 // member is a MEMBER of a group.
@@ -55,7 +55,7 @@ type decoded struct {
 func decode(props []property) *decoded {
 	d := &decoded{labels: labelGroups(props), extra: map[string]formats.Params{}}
 	for _, p := range props {
-		if p.name == "X-ABLABEL" && d.labels[p.group] != "" || strings.Trim(p.value, ";, ") == "" {
+		if p.name == "X-ABLABEL" && d.labels[p.group] != "" || p.blank() {
 			continue
 		}
 		if own := p.clone(); !d.property(&own) {
@@ -99,6 +99,14 @@ func labelGroups(props []property) map[string]string {
 		}
 	}
 	return labels
+}
+
+// blank reports whether a property says nothing. An id may be made of what says nothing elsewhere.
+func (p *property) blank() bool {
+	if p.name == ownID || p.name == ownLink || (p.name == "UID" || p.name == "MEMBER") && p.param("value") == "text" {
+		return p.value == ""
+	}
+	return strings.Trim(p.value, ";, ") == ""
 }
 
 // keep leaves a property as it is.
@@ -185,7 +193,7 @@ func (d *decoded) keepParams() {
 	if len(d.extra) == 0 {
 		return
 	}
-	for _, p := range encode(&d.card) {
+	for _, p := range encode(&d.card).props {
 		params, ok := d.extra[p.name]
 		if !ok {
 			continue
@@ -209,10 +217,11 @@ func (d *decoded) time(p *property) bool {
 	if !ok || *into != "" {
 		return false
 	}
-	if at.IsZero() {
+	by := p.take(ownBy)
+	if at.IsZero() && by != byBody {
 		*at = t
 	}
-	if p.take("value"); p.take(ownBy) != byRecord {
+	if p.take("value"); by != byRecord {
 		*into = t.Format(time.RFC3339)
 		d.spare(p)
 	}
@@ -252,17 +261,18 @@ func (d *decoded) patch(p *property) bool {
 	return true
 }
 
+// member reads a MEMBER. Parameters are kept beside, as those of other properties that become no object.
 func (d *decoded) member(p *property) bool {
-	text := p.param("value") == "text"
-	m := member{value: p.value, by: p.take(ownBy), text: text}
-	delete(p.params, "value")
-	if text {
+	m := member{value: p.value, by: p.take(ownBy), text: p.param("value") == "text"}
+	if m.text {
 		m.value = unescape(p.value)
 	}
-	if rest(p) != nil {
-		return false
-	}
 	d.members = append(d.members, m)
+	kept := p.clone()
+	delete(p.params, "value")
+	if rest(p) != nil {
+		d.keep(kept)
+	}
 	return true
 }
 

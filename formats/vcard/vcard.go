@@ -76,17 +76,16 @@ func (b *book) card(r *formats.Record) ([]byte, error) {
 	if err := json.Unmarshal(r.Body, &c); err != nil {
 		return nil, fmt.Errorf("%w: body of card %q: %v", formats.ErrInvalid, r.ID, err)
 	}
-	if c.UID == "" {
-		c.UID = r.ID
-	}
-	e := encoder{props: encode(&c)}
+	c.UID = uidOf(c.UID, r.ID)
+	e := encode(&c)
 	e.envelope(r, &c)
-	b.links(&e, r, &c)
+	b.links(e, r, &c)
+	e.merge(c.VCardProps)
 	var lines bytes.Buffer
 	for _, p := range e.props {
 		writeLine(&lines, p.line())
 	}
-	patches, err := missing(lines.Bytes(), r, &c)
+	patches, err := b.missing(lines.Bytes(), r)
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +100,15 @@ func enclose(lines []byte) []byte {
 	return bytes.Join([][]byte{[]byte("BEGIN:VCARD\r\nVERSION:4.0\r\n"), lines, []byte("END:VCARD\r\n")}, nil)
 }
 
-// missing returns what somebody who reads those lines does not learn of the body, or learns wrongly. Members are
-// compared by nobody: whom they mean depends on the other cards.
-func missing(lines []byte, r *formats.Record, c *formats.Card) (formats.PatchObject, error) {
+// missing returns what somebody who reads those lines does not learn of the body, or learns wrongly.
+func (b *book) missing(lines []byte, r *formats.Record) (formats.PatchObject, error) {
 	raw, err := newReader(bytes.NewReader(enclose(lines))).card()
 	if err != nil {
 		return nil, fmt.Errorf("card %q: %w", r.ID, err)
 	}
 	d := decode(modern(raw))
-	d.card.Members = c.Members
-	have, err := d.body()
+	b.resolveMembers(d)
+	have, err := formats.MarshalBody(d.card)
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +119,32 @@ func missing(lines []byte, r *formats.Record, c *formats.Card) (formats.PatchObj
 	return formats.Difference(have, want.Bytes()), nil
 }
 
+// body returns the body as JSON. Patches that would make it something else than a card, as only somebody else's can, are
+// left out.
 func (d *decoded) body() (json.RawMessage, error) {
 	body, err := formats.MarshalBody(d.card)
-	if err != nil {
-		return nil, err
+	if err != nil || len(d.patches) == 0 {
+		return body, err
 	}
-	return d.patches.Apply(body)
+	if all, ok := patched(body, d.patches); ok || len(d.patches) > maxPatches {
+		return all, nil
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(d.patches)) {
+		body, _ = patched(body, formats.PatchObject{pointer: d.patches[pointer]})
+	}
+	return body, nil
+}
+
+// maxPatches is how many patches are tried one by one.
+const maxPatches = 200
+
+// patched returns a body with patches applied, or else the body as it is and false.
+func patched(body json.RawMessage, patches formats.PatchObject) (json.RawMessage, bool) {
+	with, err := patches.Apply(body)
+	if err != nil || formats.CheckBody(formats.KindCard, with) != nil {
+		return body, false
+	}
+	return with, true
 }
 
 // envelope adds what the record says beside its body.
@@ -141,15 +159,20 @@ func (e *encoder) envelope(r *formats.Record, c *formats.Card) {
 // stamp adds a time of the record: as the vCard property if the body does not use it, and as our own if that would
 // say another time.
 func (e *encoder) stamp(name, own, body string, at time.Time) {
+	written, ok := parseTimestamp(body)
 	if at.IsZero() {
+		if i := slices.IndexFunc(e.props, func(p property) bool { return p.name == name }); ok && i >= 0 {
+			e.props[i].set(ownBy, byBody)
+		}
 		return
 	}
-	written, ok := parseTimestamp(body)
 	if !ok {
-		written = at.UTC().Truncate(time.Second)
-		e.add(name, written.Format(basicTime), formats.Params{ownBy: {byRecord}})
+		text := at.UTC().Format(basicTime)
+		if written, ok = parseTimestamp(text); ok {
+			e.add(name, text, nil).set(ownBy, byRecord)
+		}
 	}
-	if !written.Equal(at) {
+	if !ok || !written.Equal(at) {
 		e.add(own, at.UTC().Format(time.RFC3339Nano), nil)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"pgregory.net/rapid"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 )
@@ -168,112 +165,6 @@ func TestIDs(t *testing.T) {
 	if len(twins) != 3 || twins[0].ID != "same" || twins[1].ID == twins[0].ID || twins[2].ID == twins[1].ID {
 		t.Errorf("three cards with one UID are %q, %q, %q", twins[0].ID, twins[1].ID, twins[2].ID)
 	}
-}
-
-// TestRoundTrip writes any card and reads it back.
-func TestRoundTrip(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var records []formats.Record
-		for i := range rapid.IntRange(1, 3).Draw(t, "cards") {
-			body := map[string]any{"@type": "Card", "version": "1.0"}
-			for _, m := range rapid.SliceOfNDistinct(rapid.SampledFrom(drawn), 0, 8, rapid.ID).Draw(t, "members") {
-				body[m] = memberOf(t, m)
-			}
-			text, err := formats.MarshalBody(body)
-			if err != nil {
-				t.Fatalf("%v", err)
-			}
-			records = append(records, formats.Record{ID: fmt.Sprint("c", i), Dataset: formats.Contacts, Kind: formats.KindCard, Body: text})
-		}
-		text := encodeText(t, records...)
-		back := decodeText(t, text)
-		if len(back) != len(records) {
-			t.Fatalf("%d cards came back of %d:\n%s", len(back), len(records), text)
-		}
-		for i, r := range back {
-			if got, want := canonical(t, r.Body), canonical(t, records[i].Body); withoutUID(got) != withoutUID(want) || r.ID != records[i].ID {
-				t.Fatalf("%s\nwant\n%s\n%s", got, want, text)
-			}
-		}
-	})
-}
-
-// withoutUID drops the uid that a card without one gets: its record's id.
-func withoutUID(body string) string {
-	for i := range 3 {
-		body = strings.Replace(body, fmt.Sprintf(`,"uid":"c%d"`, i), "", 1)
-	}
-	return body
-}
-
-var drawn = []string{
-	"uid", "kind", "name", "nicknames", "organizations", "titles", "emails", "phones", "addresses", "keywords", "notes", "onlineServices",
-	"links", "media", "anniversaries", "preferredLanguages", "example.com:own", "personalInfo", "language", "relatedTo",
-}
-
-// memberOf draws the value of a member: often one of the standard, sometimes anything.
-func memberOf(t *rapid.T, name string) any {
-	text := rapid.OneOf(rapid.StringN(0, 12, -1), rapid.SampledFrom([]string{"a,b;c\\n", "\r\n", "é\u0301", "\u2028", "🦊", "=3D", ":", "\"quoted\"", "^n", "  "}))
-	one := func(members ...string) any {
-		object := map[string]any{}
-		for _, m := range members {
-			object[m] = text.Draw(t, m)
-		}
-		if rapid.Bool().Draw(t, "pref") {
-			object["pref"] = rapid.IntRange(1, 100).Draw(t, "pref")
-		}
-		if rapid.IntRange(0, 5).Draw(t, "more") == 0 {
-			object["example.com:x"] = json.RawMessage(`[9007199254740993,1e21,0.10,{"a":null}]`)
-		}
-		return object
-	}
-	several := func(members ...string) any {
-		all := map[string]any{}
-		for i := range rapid.IntRange(1, 3).Draw(t, "several") {
-			all[fmt.Sprint("k", i)] = one(members...)
-		}
-		return all
-	}
-	if rapid.IntRange(0, 15).Draw(t, "anything") == 0 {
-		return rapid.SampledFrom([]any{nil, true, 1.5, "text", []any{}, map[string]any{}, []any{1, "x"}}).Draw(t, "anything")
-	}
-	switch name {
-	case "uid", "language":
-		return text.Draw(t, name)
-	case "kind":
-		return rapid.SampledFrom([]string{"individual", "org", "device", "x"}).Draw(t, name)
-	case "name":
-		return map[string]any{"full": text.Draw(t, "full"), "components": []any{
-			map[string]any{"kind": "given", "value": text.Draw(t, "given")}, map[string]any{"kind": "surname", "value": text.Draw(t, "surname")},
-		}}
-	case "keywords":
-		return map[string]any{text.Draw(t, "keyword"): true, "second": true}
-	case "nicknames", "organizations":
-		return several("name")
-	case "titles":
-		return several("name", "kind")
-	case "emails":
-		return several("address", "label")
-	case "phones":
-		return several("number", "label")
-	case "onlineServices":
-		return several("service", "uri", "user")
-	case "links", "media":
-		return several("uri", "kind", "mediaType")
-	case "notes":
-		return several("note")
-	case "addresses":
-		return several("full", "countryCode", "timeZone")
-	case "preferredLanguages":
-		return several("language")
-	case "personalInfo":
-		return several("kind", "value", "level")
-	case "anniversaries":
-		return map[string]any{"b": map[string]any{"kind": "birth", "date": map[string]any{"year": rapid.IntRange(1, 9999).Draw(t, "year"), "month": rapid.IntRange(1, 12).Draw(t, "month")}}}
-	case "relatedTo":
-		return map[string]any{text.Draw(t, "uid"): map[string]any{"relation": map[string]any{"friend": true}}}
-	}
-	return one("anything")
 }
 
 // TestSamples reads what other programs wrote, and writes it again without loss.
