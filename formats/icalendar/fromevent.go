@@ -261,11 +261,8 @@ func (e *encoder) texts() {
 // writeRelation is the reverse of readRelation.
 func writeRelation(c *component, key string, r formats.CalendarRelation) {
 	p := c.add("RELATED-TO", escape(key))
-	for _, kind := range ids(r.Relation) {
-		if kind != "parent" {
-			p.set("reltype", strings.ToUpper(kind))
-		}
-		return
+	if kinds := ids(r.Relation); len(kinds) > 0 && kinds[0] != "parent" {
+		p.set("reltype", strings.ToUpper(kinds[0]))
 	}
 }
 

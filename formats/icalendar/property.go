@@ -16,10 +16,7 @@ type property struct {
 	value  string
 }
 
-var (
-	token   = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
-	uriForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[^\s]*$`)
-)
+var token = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
 // parseProperty parses an unfolded line. It returns false for a line that is none, such as the rest of a text whose
 // line break was not escaped.

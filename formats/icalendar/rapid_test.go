@@ -131,7 +131,8 @@ func anyBody(t *rapid.T, uid string) (formats.Kind, json.RawMessage) {
 		}
 		put(&e.RecurrenceOverrides, key, anyPatch(t))
 	}
-	kind, body := formats.KindEvent, any(e)
+	kind := formats.KindEvent
+	var body any
 	if rapid.Bool().Draw(t, "task") {
 		task := formats.Task(e)
 		task.Due, task.PercentComplete = anyTime.Draw(t, "due"), rapid.IntRange(0, 100).Draw(t, "percent")
