@@ -31,7 +31,7 @@ type exportCommand struct {
 	PassphraseFile string   `help:"Encrypt with the passphrase in this file." type:"existingfile" placeholder:"FILE"`
 	Since          string   `help:"Only what changed since the last archive of this series (export id)." placeholder:"SERIES"`
 	Zstd           bool     `help:"Compress volumes with zstd."`
-	VolumeSize     int64    `help:"Megabytes of a volume, or of a Cozy part." default:"1074" placeholder:"MB"`
+	VolumeSize     int64    `help:"Megabytes of a volume, or of a Cozy part; ${default} if not given." default:"1074" placeholder:"MB"`
 }
 
 const megabyte = 1_000_000
