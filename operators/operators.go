@@ -130,7 +130,9 @@ type Settling interface {
 type Settled struct {
 	Dataset formats.Dataset
 	ID      string         // as it came
-	Record  formats.Record // as the target holds it
+	Record  formats.Record // as the target holds it; another's, where two folders became one
+	// Omission is set where something of the record was lost.
+	Omission *Omission
 }
 
 // Count is [formats.Count].

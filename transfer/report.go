@@ -80,7 +80,10 @@ func (r *Report) settle(load operators.Load) {
 		if at < 0 {
 			continue
 		}
-		if n := &r.Renamed[at]; s.Record.ID != n.ID {
+		if s.Omission != nil {
+			r.Refused = append(r.Refused, *s.Omission)
+		}
+		if n := &r.Renamed[at]; s.Record.ID != n.ID && s.Record.Kind != formats.KindFolder {
 			n.NewPath = s.Record.Path
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -175,12 +176,15 @@ func (l *load) restore(w wanting) error {
 	if err != nil || !now.live() || !bytes.Equal(now.hash, w.left) {
 		return err
 	}
-	can, err := l.canHave(w, now.folder)
-	if err != nil || !can {
-		return err
-	}
 	r, err := now.record()
 	if err != nil {
+		return err
+	}
+	if merged, err := l.mergeFolder(w, &r); merged || err != nil {
+		return err
+	}
+	can, err := l.canHave(w, now.folder)
+	if err != nil || !can {
 		return err
 	}
 	r.Path = w.wanted
@@ -190,6 +194,44 @@ func (l *load) restore(w wanting) error {
 	}
 	l.settled = append(l.settled, operators.Settled{Dataset: r.Dataset, ID: idOf(w.key), Record: r})
 	return errors.Join(l.w.store(&r, line, now), l.leave(w.key, w.hash, line))
+}
+
+// mergeFolder makes one folder of two that came with one path: what is in the second belongs into the first.
+func (l *load) mergeFolder(w wanting, second *formats.Record) (bool, error) {
+	if second.Kind != formats.KindFolder {
+		return false, nil
+	}
+	var key []byte
+	found, err := l.w.row(`SELECT key FROM home_record WHERE instance = $1 AND place = $2 AND folder`, []any{l.w.i.id, place(w.wanted)}, &key)
+	if err != nil || !found {
+		return false, err
+	}
+	if free, err := l.unsettle(w.wanted); err != nil || !free {
+		return false, err
+	}
+	first, err := l.w.current(key)
+	if err != nil {
+		return false, err
+	}
+	settled := operators.Settled{Dataset: second.Dataset, ID: idOf(w.key), Record: first}
+	if !bytes.Equal(first.Body, second.Body) {
+		settled.Omission = mergedFolder(second.Dataset, idOf(w.key), w.wanted)
+	}
+	l.settled = append(l.settled, settled)
+	return true, errors.Join(
+		l.w.bury(second, time.Now()),
+		l.w.exec(`UPDATE home_imported SET standing = 'shared', here = $3, left_hash = NULL WHERE series = $1 AND key = $2`, l.series, w.key, key),
+	)
+}
+
+// unsettle forgets that a folder was moved, and reports whether this load alone put things into it.
+func (l *load) unsettle(path string) (bool, error) {
+	earlier, err := l.w.row(`SELECT 1 FROM home_moved WHERE series = $1 AND place = $2 AND NOT fresh`, []any{l.series, place(path)}, new(int))
+	if err != nil || earlier {
+		return false, err
+	}
+	clear(l.dirs)
+	return true, l.w.exec(`DELETE FROM home_moved WHERE series = $1 AND place = $2`, l.series, place(path))
 }
 
 // leave remembers how the series left a record.
@@ -214,12 +256,7 @@ func (l *load) canHave(w wanting, folder bool) (bool, error) {
 	if err != nil || taken {
 		return false, err
 	}
-	settled, err := l.w.row(`SELECT 1 FROM home_moved WHERE series = $1 AND place = $2 AND NOT fresh`, []any{l.series, place(w.wanted)}, new(int))
-	if err != nil || settled {
-		return false, err // what an earlier load put into it is there
-	}
-	clear(l.dirs)
-	return true, l.w.exec(`DELETE FROM home_moved WHERE series = $1 AND place = $2`, l.series, place(w.wanted))
+	return l.unsettle(w.wanted)
 }
 
 // Settled implements [operators.Settling].

@@ -360,6 +360,28 @@ func TestFolderWhereAFileWas(t *testing.T) {
 	}
 }
 
+// TestTwoFoldersOfOneName loads an instance that has two records of one folder, as a folder has into which two others
+// were merged: they become one, wherever their contents stand.
+func TestTwoFoldersOfOneName(t *testing.T) {
+	items := []operators.Item{folder("1", "Photos"), file("3", "Photos/x", "3"), folder("2", "Photos"), file("4", "Photos/y", "4"), folder("5", "Photos/z"), file("6", "Photos/z/a", "6")}
+	for _, turn := range []string{"in order", "backwards"} {
+		i := instance(t, dbtest.SQLite(t), home.Options{})
+		want := map[string]string{"Photos": "1", "Photos/x": "3", "Photos/y": "4", "Photos/z": "5", "Photos/z/a": "6"}
+		if turn == "backwards" {
+			slices.Reverse(items)
+			want["Photos"] = "2"
+		}
+		bring(t, i, "s", items...)
+		expectPlaces(t, i, want)
+		for _, r := range bring(t, i, "s", items...) {
+			if r != operators.Present {
+				t.Errorf("%s, again: %s", turn, r)
+			}
+		}
+		expectPlaces(t, i, want)
+	}
+}
+
 // TestAnotherFolderOfThatName merges an instance in which a file has the name of a folder here.
 func TestAnotherFolderOfThatName(t *testing.T) {
 	i := instance(t, dbtest.SQLite(t), home.Options{})

@@ -213,12 +213,15 @@ func (p *putting) share(there *held, err error) (operators.Outcome, error) {
 	}
 	out := operators.Outcome{Result: operators.Present, Record: r}
 	if r.Kind == formats.KindFolder && !bytes.Equal(r.Body, p.record.Body) {
-		out.Omission = &operators.Omission{
-			Dataset: p.came.Dataset, ID: p.came.ID, Path: p.came.Path, Code: "merged",
-			Reason: "a folder of that name is here already, and keeps its own tags and settings",
-		}
+		out.Omission = mergedFolder(p.came.Dataset, p.came.ID, p.came.Path)
 	}
 	return out, p.remember(shared, there.key, formats.Hash{})
+}
+
+func mergedFolder(d formats.Dataset, id, path string) *operators.Omission {
+	return &operators.Omission{
+		Dataset: d, ID: id, Path: path, Code: "merged", Reason: "a folder of that name is here already, and keeps its own tags and settings",
+	}
 }
 
 // giveWay gives the record another path.
