@@ -46,7 +46,7 @@ func keyState(k statement.Key) string {
 }
 
 type keyRotate struct {
-	Use statement.Use `arg:"" help:"identity, archive, log, tokens or encryption."`
+	Use statement.Use `arg:"" help:"identity, archive, log, witness, tokens or encryption."`
 }
 
 func (c *keyRotate) Run(ctx context.Context, p *program) error {

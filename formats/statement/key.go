@@ -31,16 +31,19 @@ const (
 	UseIdentity   Use = "identity"   // signs the statement, and the next identity key
 	UseArchive    Use = "archive"    // signs archives
 	UseLog        Use = "log"        // signs the log's checkpoints
+	UseWitness    Use = "witness"    // cosigns other operators' checkpoints
 	UseTokens     Use = "tokens"     // signs tokens
 	UseEncryption Use = "encryption" // what is sent to the operator is encrypted to it
 )
 
 // Uses returns every use.
-func Uses() []Use { return []Use{UseIdentity, UseArchive, UseLog, UseTokens, UseEncryption} }
+func Uses() []Use {
+	return []Use{UseIdentity, UseArchive, UseLog, UseWitness, UseTokens, UseEncryption}
+}
 
 // Key is a public key of the operator, with the time for which it holds.
 type Key struct {
-	Use Use    `json:"use" validate:"required,oneof=identity archive log tokens encryption"`
+	Use Use    `json:"use" validate:"required,oneof=identity archive log witness tokens encryption"`
 	Kid string `json:"kid" validate:"required"` // RFC 7638 thumbprint of JWK
 	Alg string `json:"alg" validate:"required,oneof=EdDSA X25519"`
 	JWK JWK    `json:"jwk"`
