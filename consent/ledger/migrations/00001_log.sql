@@ -1,0 +1,64 @@
+-- +goose Up
+
+-- The head of the log: always one row.
+CREATE TABLE ledger_head (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    size       BIGINT NOT NULL,
+    root       BYTEA  NOT NULL,
+    checkpoint TEXT   NOT NULL -- signed note, without cosignatures
+);
+
+-- Leaves, in their places. id is what a leaf is known by before it has one.
+CREATE TABLE ledger_leaf (
+    idx  BIGINT PRIMARY KEY,
+    id   BIGINT NOT NULL UNIQUE,
+    leaf BYTEA  NOT NULL
+);
+
+-- Full tiles of 256 hashes each. What is not full yet is made from the level below.
+CREATE TABLE ledger_tile (
+    level  INTEGER NOT NULL,
+    n      BIGINT  NOT NULL,
+    root   BYTEA   NOT NULL, -- the hash of the tile, which is an entry of the tile above
+    hashes BYTEA   NOT NULL,
+    PRIMARY KEY (level, n)
+);
+
+-- What opens a leaf, encrypted with its person's key. The last row of a chain is where the next event goes on. A
+-- forgotten person's chain has one row left, without contents.
+CREATE TABLE ledger_opening (
+    chain   BYTEA  NOT NULL,
+    counter BIGINT NOT NULL,
+    leaf    BIGINT NOT NULL, -- ledger_leaf.id
+    sealed  BYTEA,
+    PRIMARY KEY (chain, counter)
+);
+
+-- Persons who are being forgotten: the secrets that have yet to be destroyed.
+CREATE TABLE ledger_erasure (
+    secret TEXT  PRIMARY KEY,
+    chain  BYTEA NOT NULL -- what that very secret makes
+);
+
+-- The checkpoint that witnesses were asked to cosign, as it is published. Without witnesses it is not used.
+CREATE TABLE ledger_published (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    size       BIGINT NOT NULL,
+    checkpoint TEXT   NOT NULL
+);
+
+-- The other operators' logs that we witness, and how far we have seen them.
+CREATE TABLE ledger_witnessed (
+    origin TEXT   PRIMARY KEY,
+    size   BIGINT NOT NULL,
+    root   BYTEA  NOT NULL
+);
+
+-- +goose Down
+DROP TABLE ledger_witnessed;
+DROP TABLE ledger_published;
+DROP TABLE ledger_erasure;
+DROP TABLE ledger_opening;
+DROP TABLE ledger_tile;
+DROP TABLE ledger_leaf;
+DROP TABLE ledger_head;

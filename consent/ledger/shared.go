@@ -1,0 +1,333 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// shared is the sequencer on PostgreSQL. Any number of replicas commit changes together with leaves that have no
+// place yet; whoever holds the advisory lock gives places, in one transaction a round, fenced by the size of the log.
+type shared struct {
+	l     *Ledger
+	wake  chan struct{}
+	tree  *tree // of the head that this replica committed last, nil: unknown; only run uses it
+	ended chan struct{}
+
+	mu    sync.Mutex
+	links links // as this replica knows them: others may have gone further
+}
+
+const (
+	// advisoryLock is held by the leader. It is any number that nobody else uses: "passerel" in ASCII.
+	advisoryLock = 0x7061737365726c65
+	maxRound     = 2048 // leaves
+	// patience is how often a replica that does not lead looks whether it should, in polls.
+	followers = 5
+	maxTries  = 20
+)
+
+func newShared(l *Ledger) *shared {
+	return &shared{l: l, wake: make(chan struct{}, 1), ended: make(chan struct{}), links: links{}}
+}
+
+func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) (*Logged, error) {
+	select {
+	case <-s.ended:
+		return nil, ErrClosed
+	default:
+	}
+	g := &Logged{ledger: s.l}
+	own := links{}
+	err := s.l.db.Tx(ctx, func(tx *sql.Tx) error {
+		events, err := do(tx)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			leaf, err := s.pend(ctx, tx, e, own)
+			if err != nil {
+				return err
+			}
+			g.leaves = append(g.leaves, leaf)
+		}
+		return nil
+	})
+	if err != nil {
+		s.forget(own)
+		return nil, err
+	}
+	s.learn(own)
+	if len(g.leaves) > 0 {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	return g, nil
+}
+
+func (s *shared) learn(own links) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.links) > maxPersons {
+		clear(s.links)
+	}
+	for name, at := range own {
+		if at.ended {
+			delete(s.links, name)
+		} else if at.counter > s.links[name].counter {
+			s.links[name] = at
+		}
+	}
+}
+
+func (s *shared) forget(own links) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range own {
+		delete(s.links, name)
+	}
+}
+
+// known returns where this replica last saw a chain.
+func (s *shared) known(name string) links {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.links[name]; ok {
+		return links{name: at}
+	}
+	return nil
+}
+
+// pend commits an event as a leaf that has no place yet. Somebody else may have gone on with the person's chain, or
+// have ended it: then the place in the chain is read again. The id is drawn after all earlier leaves of the person
+// were committed, so that the order of ids is that of each chain.
+func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logged, error) {
+	if err := e.check(); err != nil {
+		return logged{}, err
+	}
+	known := s.known(s.l.persons.name(e.Person))
+	for range maxTries {
+		keys, at, err := s.l.place(ctx, tx, e.Person, own, known)
+		if err != nil {
+			return logged{}, err
+		}
+		if e.forget {
+			if err := s.l.mayEnd(at); err != nil {
+				return logged{}, err
+			}
+		}
+		r := s.l.record(keys, at, e)
+		var id int64
+		err = tx.QueryRowContext(ctx, pendLeaf, keys.chain, at.counter, r.sealed, []byte(r.leaf)).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			s.forget(links{keys.name: at})
+			s.l.persons.drop(keys.name)
+			known = nil
+			continue
+		}
+		if err != nil {
+			return logged{}, fmt.Errorf("store a leaf: %w", err)
+		}
+		if e.forget {
+			if err := clearChain(ctx, tx, r); err != nil {
+				return logged{}, err
+			}
+		}
+		own[keys.name], err = r.opened.next()
+		return logged{id: id, index: -1, hash: r.hash}, err
+	}
+	return logged{}, errors.New("others log events of this person faster than this one can be: try again")
+}
+
+// pendLeaf inserts nothing where the chain goes on elsewhere, whoever put it there.
+const pendLeaf = `WITH o AS (
+	INSERT INTO ledger_opening (chain, counter, leaf, sealed)
+	SELECT $1, $2, nextval('ledger_id'), $3
+	WHERE NOT EXISTS (SELECT 1 FROM ledger_opening WHERE chain = $1 AND counter >= $2)
+	ON CONFLICT DO NOTHING RETURNING leaf)
+INSERT INTO ledger_pending (id, leaf) SELECT leaf, $4 FROM o RETURNING id`
+
+// wait looks for the leaves until they have places.
+func (s *shared) wait(ctx context.Context, g *Logged) (Checkpoint, error) {
+	for i := 0; i < len(g.leaves); {
+		leaf := &g.leaves[i]
+		err := s.l.db.Read.QueryRowContext(ctx, `SELECT idx FROM ledger_leaf WHERE id = $1`, leaf.id).Scan(&leaf.index)
+		if err == nil {
+			i++
+			continue
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return Checkpoint{}, err
+		}
+		if err := s.l.refused(); err != nil {
+			return Checkpoint{}, err
+		}
+		select {
+		case <-time.After(s.l.opt.Poll):
+		case <-s.ended:
+			return Checkpoint{}, ErrClosed
+		case <-ctx.Done():
+			return Checkpoint{}, ctx.Err()
+		}
+	}
+	return s.l.Head(ctx)
+}
+
+// run gives places as long as this replica leads, and otherwise looks now and then whether it should.
+func (s *shared) run(ctx context.Context) {
+	defer close(s.ended)
+	timer := time.NewTimer(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		next := s.l.opt.Poll
+		switch n, err := s.round(ctx); {
+		case err == nil && n == maxRound:
+			next = 0
+		case errors.Is(err, errFollower):
+			next *= followers
+		case err != nil && ctx.Err() == nil:
+			s.l.opt.Log.Warn("leaves wait for their places", "error", err)
+			next *= followers
+		}
+		timer.Reset(next)
+		if next > 0 && !pause(ctx, s.l.opt.Poll/4) { // so that a round is worth its transaction
+			return
+		}
+	}
+}
+
+// pause waits, and reports whether the context is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+var errFollower = errors.New("another replica leads")
+
+// round gives places to the leaves that wait, and returns how many there were.
+func (s *shared) round(ctx context.Context) (n int, err error) {
+	var waits bool
+	if err := s.l.db.Read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM ledger_pending)`).Scan(&waits); err != nil || !waits {
+		return 0, err
+	}
+	if err := s.l.refused(); err != nil {
+		return 0, err
+	}
+	tx, err := s.l.db.Write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		return 0, err
+	}
+	n, signed, err := s.sequence(ctx, tx)
+	if err != nil {
+		s.tree = nil // whether it was committed or not: look
+		return 0, errors.Join(err, rollback(tx))
+	}
+	s.l.advanced(signed)
+	return n, nil
+}
+
+func rollback(tx *sql.Tx) error {
+	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		return err
+	}
+	return nil
+}
+
+func (s *shared) sequence(ctx context.Context, tx *sql.Tx) (int, Checkpoint, error) {
+	none := Checkpoint{}
+	var leads bool
+	// A leader whose machine vanished is thrown out by the server after a while.
+	err := tx.QueryRowContext(ctx, `SELECT pg_try_advisory_xact_lock($1) AND set_config('idle_in_transaction_session_timeout', '15s', true) <> ''`, int64(advisoryLock)).Scan(&leads)
+	if err != nil {
+		return 0, none, err
+	}
+	if !leads {
+		return 0, none, errFollower
+	}
+	var old Checkpoint
+	var signed string
+	if err := tx.QueryRowContext(ctx, `SELECT checkpoint FROM ledger_head FOR UPDATE`).Scan(&signed); err != nil {
+		return 0, none, err
+	}
+	if old, err = readCheckpoint([]byte(signed)); err != nil {
+		return 0, none, fmt.Errorf("%w: its newest checkpoint: %w", ErrDamaged, err)
+	}
+	if s.tree == nil || s.tree.size != old.Size {
+		// Somebody else led meanwhile, or this replica has never led: what it saw before must still be there.
+		if err := s.l.water.check(ctx, s.l.Log, old); err != nil {
+			s.l.refuse(err)
+			return 0, none, err
+		}
+		if s.tree, err = loadTree(ctx, tx, old.Size, old.Hash); err != nil {
+			return 0, none, err
+		}
+	}
+	return s.extend(ctx, tx, s.tree.clone())
+}
+
+func (s *shared) extend(ctx context.Context, tx *sql.Tx, next *tree) (int, Checkpoint, error) {
+	none := Checkpoint{}
+	from := next.size
+	w := writer{tx: tx}
+	n, last, err := readPending(ctx, tx, func(leaf Leaf) { next.append(leaf.Hash(), w.tile) })
+	if err != nil || n == 0 {
+		return 0, none, errors.Join(err, errFollower)
+	}
+	moved, err := tx.ExecContext(ctx, moveLeaves, last, from)
+	if err != nil {
+		return 0, none, err
+	}
+	if m, err := moved.RowsAffected(); err != nil || m != int64(n) {
+		return 0, none, fmt.Errorf("%d leaves were moved instead of %d", m, n)
+	}
+	if err := storeTiles(ctx, tx, w.tiles); err != nil {
+		return 0, none, err
+	}
+	signed, err := s.l.sign(ctx, next)
+	if err != nil {
+		return 0, none, err
+	}
+	if err := storeHead(ctx, tx, from, signed); err != nil {
+		return 0, none, err
+	}
+	if err := tx.Commit(); err != nil {
+		return 0, none, err
+	}
+	s.tree = next
+	return n, signed, nil
+}
+
+// moveLeaves works on the same snapshot that the leaves were read in.
+const moveLeaves = `WITH moved AS (DELETE FROM ledger_pending WHERE id <= $1 RETURNING id, leaf)
+INSERT INTO ledger_leaf (idx, id, leaf) SELECT $2 + row_number() OVER (ORDER BY id) - 1, id, leaf FROM moved`
+
+// readPending reads the leaves that wait, in their order.
+func readPending(ctx context.Context, tx *sql.Tx, each func(Leaf)) (n int, last int64, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, leaf FROM ledger_pending ORDER BY id LIMIT $1`, maxRound)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer rows.Close()
+	for ; rows.Next(); n++ {
+		var b sql.RawBytes
+		if err := rows.Scan(&last, &b); err != nil {
+			return 0, 0, err
+		}
+		each(Leaf(b))
+	}
+	return n, last, rows.Err()
+}
