@@ -15,7 +15,7 @@ type record struct {
 	leaf   Leaf
 	hash   Hash
 	opened *opened
-	sealed []byte // nothing where the chain ends
+	sealed []byte
 }
 
 // record makes the leaf of an event at its place in the chain.
@@ -25,16 +25,14 @@ func (l *Ledger) record(keys *personKeys, at link, e Event) *record {
 		now = at.last
 	}
 	v := e.values(at, now)
-	leaf := makeLeaf(e.Class, now, tagOf(keys.tagKey(at.epoch), at.counter), &v, keys.saltsOf(at.counter))
-	o := &opened{class: e.Class, hash: leaf.Hash(), values: v, keep: at.keep}
+	c := l.committers.Get().(*committer)
+	defer l.committers.Put(c)
+	leaf := makeLeaf(c, e.Class, now, tagOf(keys.tagKey(at.epoch), at.counter), &v, keys.saltsOf(at.counter))
+	o := &opened{class: e.Class, hash: leaf.Hash(), before: at.leaf, values: v, keep: at.keep}
 	if e.Keep.After(o.keep) {
 		o.keep = e.Keep.UTC().Truncate(time.Second)
 	}
-	r := &record{keys: keys, at: at, leaf: leaf, hash: o.hash, opened: o}
-	if e.Class != Erasure {
-		r.sealed = keys.encrypt(at.counter, o)
-	}
-	return r
+	return &record{keys: keys, at: at, leaf: leaf, hash: o.hash, opened: o, sealed: keys.encrypt(at.counter, o)}
 }
 
 // links remembers where the chains of some persons go on, by the names of their secrets.
@@ -44,24 +42,52 @@ type links map[string]link
 var errEnded = errors.New("the person is being forgotten at this very moment: try again")
 
 // link reads where a chain goes on: at its beginning, if there is nothing of it.
-func readLink(ctx context.Context, q querier, keys *personKeys) (link, error) {
+func (l *Ledger) link(ctx context.Context, q querier, keys *personKeys) (link, error) {
 	var counter int64
-	var sealed []byte
-	err := q.QueryRowContext(ctx, `SELECT counter, sealed FROM ledger_opening WHERE chain = $1 ORDER BY counter DESC LIMIT 1`, keys.chain).Scan(&counter, &sealed)
+	var leaf sql.NullInt64
+	err := q.QueryRowContext(ctx, `SELECT counter, leaf FROM ledger_chain WHERE chain = $1`, keys.chain).Scan(&counter, &leaf)
 	if errors.Is(err, sql.ErrNoRows) {
 		return link{}, nil
 	}
 	if err != nil {
 		return link{}, fmt.Errorf("find where the person's chain goes on: %w", err)
 	}
-	if sealed == nil {
+	if !leaf.Valid {
 		return link{}, errEnded
 	}
-	o, err := keys.decrypt(counter, sealed)
+	o, err := l.opening(ctx, q, keys, counter-1, leaf.Int64)
 	if err != nil {
 		return link{}, err
 	}
-	return o.next()
+	return o.next(leaf.Int64)
+}
+
+// opening reads what opens an event of a chain.
+func (l *Ledger) opening(ctx context.Context, q querier, keys *personKeys, counter, id int64) (*opened, error) {
+	query := `SELECT sealed FROM ledger_leaf WHERE idx = $1`
+	if !l.db.Embedded() {
+		query = `SELECT sealed FROM ledger_leaf WHERE id = $1 UNION ALL SELECT sealed FROM ledger_pending WHERE id = $1`
+	}
+	var sealed []byte
+	if err := q.QueryRowContext(ctx, query, id).Scan(&sealed); err != nil {
+		return nil, fmt.Errorf("read what opens event %d of a chain: %w", counter, err)
+	}
+	return keys.decrypt(counter, sealed)
+}
+
+// closeLeaf deletes what opens a leaf.
+func (l *Ledger) closeLeaf(ctx context.Context, tx *sql.Tx, id int64) error {
+	statements := []string{`UPDATE ledger_leaf SET sealed = NULL WHERE idx = $1`}
+	if !l.db.Embedded() {
+		// In this order: a leaf that gets its place between the two is found at its place.
+		statements = []string{`UPDATE ledger_pending SET sealed = NULL WHERE id = $1`, `UPDATE ledger_leaf SET sealed = NULL WHERE id = $1`}
+	}
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // place finds a person's keys and where their chain goes on. Where the person was forgotten and comes back, a new
@@ -78,7 +104,7 @@ func (l *Ledger) place(ctx context.Context, tx *sql.Tx, person string, known ...
 			return keys, at, nil
 		}
 	}
-	at, err := readLink(ctx, tx, keys)
+	at, err := l.link(ctx, tx, keys)
 	if !errors.Is(err, errEnded) {
 		return keys, at, err
 	}
@@ -88,6 +114,6 @@ func (l *Ledger) place(ctx context.Context, tx *sql.Tx, person string, known ...
 	if keys, err = l.persons.of(ctx, person, true); err != nil {
 		return nil, link{}, err
 	}
-	at, err = readLink(ctx, tx, keys)
+	at, err = l.link(ctx, tx, keys)
 	return keys, at, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -19,9 +20,11 @@ type embedded struct {
 	jobs  chan *job
 	ended chan struct{} // closed when nothing is taken any more
 
-	// Only the goroutine that runs uses these. They are what is committed.
-	tree  *tree // nil: unknown, read it again
-	links links
+	// Only the goroutine that runs uses what follows.
+	tree                 *tree // what is committed; nil: unknown, read it again
+	links                links // what is committed of some chains
+	inserts              *inserts
+	begin, release, undo *sql.Stmt // of savepoints
 }
 
 // job is a commit that waits.
@@ -46,9 +49,25 @@ const (
 
 func newEmbedded(ctx context.Context, l *Ledger) (*embedded, error) {
 	s := &embedded{l: l, jobs: make(chan *job, maxBatch), ended: make(chan struct{}), links: links{}}
+	if err := s.prepare(ctx, l.db.Write); err != nil {
+		return nil, fmt.Errorf("prepare to write the log: %w", err)
+	}
 	return s, s.reload(ctx)
 }
 
+func (s *embedded) prepare(ctx context.Context, db *sql.DB) (err error) {
+	if s.inserts, err = newInserts(ctx, db); err != nil {
+		return err
+	}
+	for stmt, text := range map[**sql.Stmt]string{&s.begin: `SAVEPOINT one`, &s.release: `RELEASE one`, &s.undo: `ROLLBACK TO one`} {
+		if *stmt, err = db.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reload reads what is committed.
 func (s *embedded) reload(ctx context.Context) error {
 	head, err := head(ctx, s.l.db.Write)
 	if err != nil {
@@ -107,26 +126,27 @@ func (s *embedded) run(ctx context.Context) {
 	}
 }
 
-// collect takes the jobs that wait now.
+// collect takes the jobs that wait now. It lets others run first: those whose commits have just ended often come back
+// at once, and one transaction for all of them is half the work of two.
 func (s *embedded) collect(first *job) []*job {
-	batch := make([]*job, 0, maxBatch)
-	for j, ok := first, true; ok; {
-		if j.state.CompareAndSwap(waiting, taken) {
-			batch = append(batch, j)
-		}
-		if len(batch) == maxBatch {
-			break
+	jobs := make([]*job, 0, maxBatch)
+	for j, idle := first, 0; len(jobs) < maxBatch && idle < 3; {
+		if j != nil && j.state.CompareAndSwap(waiting, taken) {
+			jobs = append(jobs, j)
 		}
 		select {
 		case j = <-s.jobs:
+			idle = 0
 		default:
-			ok = false
+			j = nil
+			idle++
+			runtime.Gosched()
 		}
 	}
-	return batch
+	return jobs
 }
 
-// batch commits jobs. A function that ends the transaction for all of them is left out, and the others begin again.
+// batch commits jobs. Where a function ends the transaction for all of them, the others begin again without it.
 func (s *embedded) batch(jobs []*job) {
 	for len(jobs) > 0 {
 		rest, err := s.try(jobs)
@@ -147,9 +167,10 @@ func (j *job) finish(err error) {
 	close(j.done)
 }
 
-// try runs the jobs in one transaction and commits it. Jobs whose functions failed are finished; it returns the
-// others, which are committed unless there is an error. With an error, whoever is in rest may be tried again, except
-// where that is everybody.
+var errLost = errors.New("the transaction has ended")
+
+// try runs jobs in one transaction. Those whose functions fail are finished; it returns the others, which are
+// committed unless there is an error.
 func (s *embedded) try(jobs []*job) (rest []*job, err error) {
 	ctx := context.Background() // it belongs to all of them
 	if s.tree == nil {
@@ -164,69 +185,64 @@ func (s *embedded) try(jobs []*job) (rest []*job, err error) {
 	defer func() {
 		if err != nil {
 			s.tree = nil // whether it was committed or not: look
-			if e := tx.Rollback(); e != nil && !errors.Is(e, sql.ErrTxDone) {
-				err = errors.Join(err, e)
-			}
+			err = errors.Join(err, rollback(tx))
 		}
 	}()
-	batch := links{}
+	b := &batch{tx: tx, links: links{}, next: s.tree.size, begin: tx.StmtContext(ctx, s.begin), release: tx.StmtContext(ctx, s.release), undo: tx.StmtContext(ctx, s.undo)}
 	for i, j := range jobs {
-		lost, err := s.run1(tx, j, batch)
-		if lost {
-			j.finish(nonNil(j.err, err))
-			return append(rest, jobs[i+1:]...), errors.New("the transaction was lost")
-		}
-		if err != nil || j.panicked != nil {
+		err := s.one(b, j)
+		switch {
+		case errors.Is(err, errLost):
 			j.finish(err)
-			continue
+			return append(rest, jobs[i+1:]...), err
+		case err != nil || j.panicked != nil:
+			j.finish(err)
+		default:
+			rest = append(rest, j)
 		}
-		rest = append(rest, j)
 	}
-	return rest, s.seal(ctx, tx, rest, batch)
+	return rest, s.seal(ctx, b, rest)
 }
 
-func nonNil(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
+// batch is one transaction.
+type batch struct {
+	tx                   *sql.Tx
+	begin, release, undo *sql.Stmt
+	links                links // as they are after the functions that succeeded
+	next                 int64 // index of the next leaf
 }
 
-// run1 runs one function under a savepoint. lost says that the whole transaction has ended.
-func (s *embedded) run1(tx *sql.Tx, j *job, batch links) (lost bool, err error) {
+// one runs one function under a savepoint. The error wraps errLost where there is no transaction afterwards.
+func (s *embedded) one(b *batch, j *job) error {
 	if err := j.ctx.Err(); err != nil {
-		return false, err
+		return err
 	}
-	if _, err := tx.Exec(`SAVEPOINT one`); err != nil {
-		return true, fmt.Errorf("begin: %w", err)
+	if _, err := b.begin.Exec(); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	own := links{}
+	before := b.next
 	j.records = nil
-	err = s.call(tx, j, batch, own)
+	err := s.call(b, j, own)
 	if err == nil && j.panicked == nil {
-		if _, err = tx.Exec(`RELEASE one`); err != nil {
-			j.err = fmt.Errorf("the function ended the transaction that it was given: %w", err)
-			return true, err
+		if _, err := b.release.Exec(); err != nil {
+			return fmt.Errorf("%w: a function that is given a transaction must not end it: %w", errLost, err)
 		}
-		maps.Copy(batch, own)
-		return false, nil
+		maps.Copy(b.links, own)
+		return nil
 	}
-	if _, e := tx.Exec(`ROLLBACK TO one; RELEASE one`); e != nil {
-		return true, err
+	b.next = before
+	_, err1 := b.undo.Exec()
+	_, err2 := b.release.Exec()
+	if e := errors.Join(err1, err2); e != nil {
+		return errors.Join(err, fmt.Errorf("%w: %w", errLost, e))
 	}
-	return false, err
+	return err
 }
 
 // call calls the function and makes leaves of its events.
-func (s *embedded) call(tx *sql.Tx, j *job, batch, own links) error {
-	events, err := func() (events []Event, err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				j.panicked = r
-			}
-		}()
-		return j.do(tx)
-	}()
+func (s *embedded) call(b *batch, j *job, own links) error {
+	events, err := j.call(b.tx)
 	if err != nil || j.panicked != nil {
 		return err
 	}
@@ -234,7 +250,7 @@ func (s *embedded) call(tx *sql.Tx, j *job, batch, own links) error {
 		if err := e.check(); err != nil {
 			return err
 		}
-		keys, at, err := s.l.place(j.ctx, tx, e.Person, own, batch, s.links)
+		keys, at, err := s.l.place(j.ctx, b.tx, e.Person, own, b.links, s.links)
 		if err != nil {
 			return err
 		}
@@ -244,18 +260,25 @@ func (s *embedded) call(tx *sql.Tx, j *job, batch, own links) error {
 			}
 		}
 		r := s.l.record(keys, at, e)
-		if own[keys.name], err = r.opened.next(); err != nil {
+		if own[keys.name], err = r.opened.next(b.next); err != nil {
 			return err
 		}
+		b.next++
 		j.records = append(j.records, r)
 	}
 	return nil
 }
 
+// call calls the function. What it panics with is for who gave it.
+func (j *job) call(tx *sql.Tx) (events []Event, err error) {
+	defer func() { j.panicked = recover() }()
+	return j.do(tx)
+}
+
 // seal gives the leaves their places, signs, and commits.
-func (s *embedded) seal(ctx context.Context, tx *sql.Tx, jobs []*job, batch links) error {
+func (s *embedded) seal(ctx context.Context, b *batch, jobs []*job) error {
 	next := s.tree.clone()
-	w := writer{tx: tx}
+	w := newWriter()
 	for _, j := range jobs {
 		j.logged = &Logged{ledger: s.l}
 		for _, r := range j.records {
@@ -264,37 +287,42 @@ func (s *embedded) seal(ctx context.Context, tx *sql.Tx, jobs []*job, batch link
 			next.append(r.hash, w.tile)
 		}
 	}
-	if err := w.flush(ctx); err != nil {
-		return err
-	}
-	signed := Checkpoint{}
+	var signed Checkpoint
 	if next.size > s.tree.size {
+		if err := w.flush(ctx, s.l, b.tx, s.inserts); err != nil {
+			return err
+		}
 		var err error
 		if signed, err = s.l.sign(ctx, next); err != nil {
 			return err
 		}
-		if err := storeHead(ctx, tx, s.tree.size, signed); err != nil {
+		if err := storeHead(ctx, b.tx, s.tree.size, signed); err != nil {
 			return err
 		}
 	}
-	if err := tx.Commit(); err != nil {
+	if err := b.tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	s.tree = next
+	for _, j := range jobs {
+		j.logged.seen = signed
+	}
+	s.committed(next, b.links)
+	if signed.Note != nil {
+		s.l.advanced(signed)
+	}
+	return nil
+}
+
+// committed remembers what is committed now.
+func (s *embedded) committed(t *tree, changed links) {
+	s.tree = t
 	if len(s.links) > maxPersons {
 		clear(s.links)
 	}
-	for name, at := range batch {
+	for name, at := range changed {
 		s.links[name] = at
 		if at.ended {
 			delete(s.links, name)
 		}
 	}
-	for _, j := range jobs {
-		j.logged.seen = signed
-	}
-	if signed.Note != nil {
-		s.l.advanced(signed)
-	}
-	return nil
 }

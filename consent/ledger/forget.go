@@ -47,16 +47,35 @@ func (l *Ledger) mayEnd(at link) error {
 	return nil
 }
 
-// clear deletes what opens a chain up to its last event, and notes that the key has to go.
-func clearChain(ctx context.Context, tx *sql.Tx, last *record) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM ledger_opening WHERE chain = $1 AND counter < $2`, last.keys.chain, last.at.counter); err != nil {
+// clearChain deletes what opens a chain, ends it, and notes that its key has to go. id is that of its last leaf.
+func (l *Ledger) clearChain(ctx context.Context, tx *sql.Tx, last *record, id int64) error {
+	if err := l.deleteOpenings(ctx, tx, last, id); err != nil {
 		return fmt.Errorf("delete what opens a person's leaves: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE ledger_chain SET leaf = NULL WHERE chain = $1`, last.keys.chain); err != nil {
+		return fmt.Errorf("end a person's chain: %w", err)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO ledger_erasure (secret, chain) VALUES ($1, $2) ON CONFLICT (secret) DO UPDATE SET chain = excluded.chain`, last.keys.name, last.keys.chain)
 	if err != nil {
 		return fmt.Errorf("note that a person is forgotten: %w", err)
 	}
 	return nil
+}
+
+func (l *Ledger) deleteOpenings(ctx context.Context, tx *sql.Tx, last *record, id int64) error {
+	for counter := last.at.counter; ; counter-- {
+		o, err := l.opening(ctx, tx, last.keys, counter, id)
+		if err != nil {
+			return err
+		}
+		if err := l.closeLeaf(ctx, tx, id); err != nil {
+			return err
+		}
+		if counter == 0 {
+			return nil
+		}
+		id = o.before
+	}
 }
 
 // finishErasures destroys the keys of those whose chains have ended.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -104,29 +105,49 @@ type Opening struct {
 
 // Opens reports whether an opening is that of a field of the leaf.
 func (l Leaf) Opens(f Field, o Opening) bool {
-	want := commit(f, o.Salt[:], o.Value)
-	return f < fields && hmac.Equal(want[:], l.commitment(f))
+	return f < fields && hmac.Equal(commit(f, o.Salt[:], o.Value), l.commitment(f))
 }
 
-func commit(f Field, salt []byte, value string) (sum [sha256.Size]byte) {
+func commit(f Field, salt []byte, value string) []byte {
 	mac := hmac.New(sha256.New, []byte(fieldKeys+f.String()))
 	mac.Write(salt)
 	mac.Write([]byte(value))
-	mac.Sum(sum[:0])
-	return sum
+	return mac.Sum(nil)
+}
+
+// committer makes commitments one after the other. It keeps the state that each field's key leads to.
+type committer struct {
+	macs   [fields]hash.Hash
+	buffer []byte
+}
+
+func newCommitter() *committer {
+	c := &committer{}
+	for f := range c.macs {
+		c.macs[f] = hmac.New(sha256.New, []byte(fieldKeys+Field(f).String()))
+	}
+	return c
+}
+
+// append appends the commitment to a value.
+func (c *committer) append(to []byte, f Field, salt *Hash, value string) []byte {
+	mac := c.macs[f]
+	mac.Reset()
+	c.buffer = append(append(c.buffer[:0], salt[:]...), value...)
+	mac.Write(c.buffer)
+	return mac.Sum(to)
 }
 
 const fieldKeys = "passerelle ledger leaf 1 "
 
 // makeLeaf makes the leaf that commits to the values of an event.
-func makeLeaf(class Class, now time.Time, tag Tag, v *values, salts *salts) Leaf {
+func makeLeaf(c *committer, class Class, now time.Time, tag Tag, v *values, salts *salts) Leaf {
 	leaf := make(Leaf, fieldsAt, LeafSize)
 	leaf[0], leaf[1] = leafVersion, byte(class)
 	binary.BigEndian.PutUint32(leaf[hourAt:], uint32(now.Unix()/3600))
 	copy(leaf[tagAt:], tag[:])
 	for f := range fields {
-		sum := commit(f, salts[f][:], v[f])
-		leaf = append(leaf, sum[:]...)
+		leaf = c.append(leaf, f, &salts[f], v[f])
 	}
 	return leaf
 }

@@ -99,7 +99,9 @@ type Ledger struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 	free  func() error  // lets go of the SQLite file
-	nudge chan struct{} // wakes the one who asks the witnesses
+	nudge chan struct{} // wakes the one who publishes
+
+	committers sync.Pool
 }
 
 // sequencer gives committed leaves their places in the log. SQLite and PostgreSQL do it in different ways.
@@ -117,13 +119,14 @@ func Open(ctx context.Context, db *sqldb.DB, opt Options) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{Log: NewLog(db), db: db, opt: opt, nudge: make(chan struct{}, 1), free: func() error { return nil }}
+	l.committers.New = func() any { return newCommitter() }
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log: %w", err), l.free())
 	}
 	run, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.work.Go(func() { l.seq.run(run) })
-	l.work.Go(func() { l.askWitnesses(run) })
+	l.work.Go(func() { l.publish(run) })
 	return l, nil
 }
 

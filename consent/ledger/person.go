@@ -108,6 +108,8 @@ type personKeys struct {
 	tags  []byte
 	salts cipher.Block
 	seal  cipher.AEAD
+
+	firstTags []byte // of epoch 0, which is that of nearly everybody
 }
 
 func deriveKeys(name string, secret []byte) (*personKeys, error) {
@@ -133,11 +135,20 @@ func deriveKeys(name string, secret []byte) (*personKeys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &personKeys{name: name, chain: part("chain", 16), tags: part("tags", 32), salts: salts, seal: seal}, nil
+	keys := &personKeys{name: name, chain: part("chain", 16), tags: part("tags", 32), salts: salts, seal: seal}
+	keys.firstTags = keys.deriveTags(0)
+	return keys, nil
 }
 
 // tagKey is the key of the tags of one epoch.
 func (k *personKeys) tagKey(epoch int64) []byte {
+	if epoch == 0 {
+		return k.firstTags
+	}
+	return k.deriveTags(epoch)
+}
+
+func (k *personKeys) deriveTags(epoch int64) []byte {
 	key, err := hkdf.Expand(sha256.New, k.tags, fmt.Sprintf("epoch %d", epoch), sha256.Size)
 	if err != nil {
 		panic(err) // the length is a constant
@@ -176,6 +187,7 @@ type link struct {
 	counter  int64 // of the next event
 	epoch    int64
 	previous Hash
+	leaf     int64     // id of the last leaf
 	last     time.Time // of the last event
 	keep     time.Time // until when the chain must be kept
 	ended    bool      // nothing may follow
@@ -185,12 +197,13 @@ type link struct {
 type opened struct {
 	class  Class
 	hash   Hash
+	before int64 // id of the leaf before, unless this is the first one
 	values values
 	keep   time.Time // the latest of the chain so far
 }
 
-// next returns where the chain goes on after the event.
-func (o *opened) next() (link, error) {
+// next returns where the chain goes on after the event, whose leaf has that id.
+func (o *opened) next(id int64) (link, error) {
 	counter, err1 := parseCount(o.values[Counter])
 	epoch, err2 := parseCount(o.values[Epoch])
 	last, err3 := time.Parse(timeLayout, o.values[Time])
@@ -200,7 +213,7 @@ func (o *opened) next() (link, error) {
 	if o.class == Disclosure {
 		epoch++ // who was given the key of its tags shall not follow the person any further
 	}
-	return link{counter: counter + 1, epoch: epoch, previous: o.hash, last: last, keep: o.keep, ended: o.class == Erasure}, nil
+	return link{counter: counter + 1, epoch: epoch, previous: o.hash, leaf: id, last: last, keep: o.keep, ended: o.class == Erasure}, nil
 }
 
 func parseCount(s string) (int64, error) {
@@ -217,6 +230,7 @@ const sealVersion = 1
 func (k *personKeys) encrypt(counter int64, o *opened) []byte {
 	plain := []byte{sealVersion, byte(o.class)}
 	plain = append(plain, o.hash[:]...)
+	plain = binary.BigEndian.AppendUint64(plain, uint64(o.before))
 	plain = binary.BigEndian.AppendUint64(plain, uint64(o.keep.Unix()))
 	for _, v := range o.values {
 		plain = binary.AppendUvarint(plain, uint64(len(v)))
@@ -242,11 +256,11 @@ func (k *personKeys) decrypt(counter int64, sealed []byte) (*opened, error) {
 	if err != nil {
 		return nil, errSealed
 	}
-	const head = 2 + sha256.Size + 8
+	const head = 2 + sha256.Size + 8 + 8
 	if len(plain) < head || plain[0] != sealVersion {
 		return nil, fmt.Errorf("%w: what opens a leaf is of another version", ErrDamaged)
 	}
-	o := &opened{class: Class(plain[1]), hash: Hash(plain[2 : 2+sha256.Size])}
+	o := &opened{class: Class(plain[1]), hash: Hash(plain[2 : 2+sha256.Size]), before: int64(binary.BigEndian.Uint64(plain[head-16:]))}
 	if keep := int64(binary.BigEndian.Uint64(plain[head-8:])); keep != (time.Time{}).Unix() {
 		o.keep = time.Unix(keep, 0).UTC()
 	}

@@ -13,7 +13,6 @@ import (
 // place yet; whoever holds the advisory lock gives places, in one transaction a round, fenced by the size of the log.
 type shared struct {
 	l     *Ledger
-	wake  chan struct{}
 	tree  *tree // of the head that this replica committed last, nil: unknown; only run uses it
 	ended chan struct{}
 
@@ -25,13 +24,12 @@ const (
 	// advisoryLock is held by the leader. It is any number that nobody else uses: "passerel" in ASCII.
 	advisoryLock = 0x7061737365726c65
 	maxRound     = 2048 // leaves
-	// patience is how often a replica that does not lead looks whether it should, in polls.
-	followers = 5
-	maxTries  = 20
+	followers    = 5    // polls after which a replica that does not lead looks whether it should
+	maxTries     = 20
 )
 
 func newShared(l *Ledger) *shared {
-	return &shared{l: l, wake: make(chan struct{}, 1), ended: make(chan struct{}), links: links{}}
+	return &shared{l: l, ended: make(chan struct{}), links: links{}}
 }
 
 func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) (*Logged, error) {
@@ -61,12 +59,6 @@ func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) 
 		return nil, err
 	}
 	s.learn(own)
-	if len(g.leaves) > 0 {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
 	return g, nil
 }
 
@@ -122,8 +114,7 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 			}
 		}
 		r := s.l.record(keys, at, e)
-		var id int64
-		err = tx.QueryRowContext(ctx, pendLeaf, keys.chain, at.counter, r.sealed, []byte(r.leaf)).Scan(&id)
+		id, err := s.insert(ctx, tx, r)
 		if errors.Is(err, sql.ErrNoRows) {
 			s.forget(links{keys.name: at})
 			s.l.persons.drop(keys.name)
@@ -134,30 +125,43 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 			return logged{}, fmt.Errorf("store a leaf: %w", err)
 		}
 		if e.forget {
-			if err := clearChain(ctx, tx, r); err != nil {
+			if err := s.l.clearChain(ctx, tx, r, id); err != nil {
 				return logged{}, err
 			}
 		}
-		own[keys.name], err = r.opened.next()
+		own[keys.name], err = r.opened.next(id)
 		return logged{id: id, index: -1, hash: r.hash}, err
 	}
 	return logged{}, errors.New("others log events of this person faster than this one can be: try again")
 }
 
-// pendLeaf inserts nothing where the chain goes on elsewhere, whoever put it there.
-const pendLeaf = `WITH o AS (
-	INSERT INTO ledger_opening (chain, counter, leaf, sealed)
-	SELECT $1, $2, nextval('ledger_id'), $3
-	WHERE NOT EXISTS (SELECT 1 FROM ledger_opening WHERE chain = $1 AND counter >= $2)
-	ON CONFLICT DO NOTHING RETURNING leaf)
-INSERT INTO ledger_pending (id, leaf) SELECT leaf, $4 FROM o RETURNING id`
+// insert inserts a leaf and returns its id. The error wraps sql.ErrNoRows, and nothing is inserted, where the chain
+// goes on elsewhere.
+func (s *shared) insert(ctx context.Context, tx *sql.Tx, r *record) (id int64, err error) {
+	statement := goOn
+	if r.at.counter == 0 {
+		statement = beginChain
+	}
+	err = tx.QueryRowContext(ctx, statement+pend, r.keys.chain, r.at.counter, r.sealed, []byte(r.leaf)).Scan(&id)
+	return id, err
+}
+
+const (
+	beginChain = `WITH c AS (
+	INSERT INTO ledger_chain (chain, counter, leaf) VALUES ($1, $2::bigint + 1, nextval('ledger_id'))
+	ON CONFLICT DO NOTHING RETURNING leaf)`
+	goOn = `WITH c AS (
+	UPDATE ledger_chain SET counter = counter + 1, leaf = nextval('ledger_id')
+	WHERE chain = $1 AND counter = $2 AND leaf IS NOT NULL RETURNING leaf)`
+	pend = ` INSERT INTO ledger_pending (id, sealed, leaf) SELECT leaf, $3, $4 FROM c RETURNING id`
+)
 
 // wait looks for the leaves until they have places.
 func (s *shared) wait(ctx context.Context, g *Logged) (Checkpoint, error) {
 	for i := 0; i < len(g.leaves); {
 		leaf := &g.leaves[i]
 		err := s.l.db.Read.QueryRowContext(ctx, `SELECT idx FROM ledger_leaf WHERE id = $1`, leaf.id).Scan(&leaf.index)
-		if err == nil {
+		if err == nil { // it has its place
 			i++
 			continue
 		}
@@ -181,14 +185,7 @@ func (s *shared) wait(ctx context.Context, g *Logged) (Checkpoint, error) {
 // run gives places as long as this replica leads, and otherwise looks now and then whether it should.
 func (s *shared) run(ctx context.Context) {
 	defer close(s.ended)
-	timer := time.NewTimer(0)
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.wake:
-		case <-timer.C:
-		}
 		next := s.l.opt.Poll
 		switch n, err := s.round(ctx); {
 		case err == nil && n == maxRound:
@@ -199,8 +196,7 @@ func (s *shared) run(ctx context.Context) {
 			s.l.opt.Log.Warn("leaves wait for their places", "error", err)
 			next *= followers
 		}
-		timer.Reset(next)
-		if next > 0 && !pause(ctx, s.l.opt.Poll/4) { // so that a round is worth its transaction
+		if !pause(ctx, next) {
 			return
 		}
 	}
@@ -282,8 +278,8 @@ func (s *shared) sequence(ctx context.Context, tx *sql.Tx) (int, Checkpoint, err
 func (s *shared) extend(ctx context.Context, tx *sql.Tx, next *tree) (int, Checkpoint, error) {
 	none := Checkpoint{}
 	from := next.size
-	w := writer{tx: tx}
-	n, last, err := readPending(ctx, tx, func(leaf Leaf) { next.append(leaf.Hash(), w.tile) })
+	var tiles []tile
+	n, last, err := readPending(ctx, tx, func(leaf Hash) { next.append(leaf, func(t tile) { tiles = append(tiles, t) }) })
 	if err != nil || n == 0 {
 		return 0, none, errors.Join(err, errFollower)
 	}
@@ -294,7 +290,7 @@ func (s *shared) extend(ctx context.Context, tx *sql.Tx, next *tree) (int, Check
 	if m, err := moved.RowsAffected(); err != nil || m != int64(n) {
 		return 0, none, fmt.Errorf("%d leaves were moved instead of %d", m, n)
 	}
-	if err := storeTiles(ctx, tx, w.tiles); err != nil {
+	if err := storeTiles(ctx, tx, tiles); err != nil {
 		return 0, none, err
 	}
 	signed, err := s.l.sign(ctx, next)
@@ -312,12 +308,12 @@ func (s *shared) extend(ctx context.Context, tx *sql.Tx, next *tree) (int, Check
 }
 
 // moveLeaves works on the same snapshot that the leaves were read in.
-const moveLeaves = `WITH moved AS (DELETE FROM ledger_pending WHERE id <= $1 RETURNING id, leaf)
-INSERT INTO ledger_leaf (idx, id, leaf) SELECT $2 + row_number() OVER (ORDER BY id) - 1, id, leaf FROM moved`
+const moveLeaves = `WITH moved AS (DELETE FROM ledger_pending WHERE id <= $1 RETURNING id, leaf, sealed)
+INSERT INTO ledger_leaf (idx, id, leaf, sealed) SELECT $2 + row_number() OVER (ORDER BY id) - 1, id, leaf, sealed FROM moved`
 
-// readPending reads the leaves that wait, in their order.
-func readPending(ctx context.Context, tx *sql.Tx, each func(Leaf)) (n int, last int64, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, leaf FROM ledger_pending ORDER BY id LIMIT $1`, maxRound)
+// readPending reads the hashes of the leaves that wait, in their order.
+func readPending(ctx context.Context, tx *sql.Tx, each func(Hash)) (n int, last int64, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, sha256('\x00'::bytea || leaf) FROM ledger_pending ORDER BY id LIMIT $1`, maxRound)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -327,7 +323,7 @@ func readPending(ctx context.Context, tx *sql.Tx, each func(Leaf)) (n int, last 
 		if err := rows.Scan(&last, &b); err != nil {
 			return 0, 0, err
 		}
-		each(Leaf(b))
+		each(Hash(b))
 	}
 	return n, last, rows.Err()
 }

@@ -3,63 +3,114 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// writer gathers rows of one transaction, so that many go in with one statement.
+// writer stores the leaves of one SQLite transaction, many rows a statement.
 type writer struct {
-	tx       *sql.Tx
-	leaves   []any
-	openings []any
-	tiles    []tile
-	endings  []*record
+	leaves  []any
+	chains  map[string]*record // the last one of each
+	ids     map[string]int64
+	order   []string
+	tiles   []tile
+	endings []ending
 }
 
-const rowsPerStatement = 100
+type ending struct {
+	last *record
+	id   int64
+}
+
+func newWriter() *writer { return &writer{chains: map[string]*record{}, ids: map[string]int64{}} }
 
 func (w *writer) add(index int64, r *record) {
-	w.leaves = append(w.leaves, index, index, []byte(r.leaf))
-	w.openings = append(w.openings, r.keys.chain, r.at.counter, index, r.sealed)
+	w.leaves = append(w.leaves, index, []byte(r.leaf), r.sealed)
+	name := r.keys.name
+	if w.chains[name] == nil {
+		w.order = append(w.order, name)
+	}
+	w.chains[name], w.ids[name] = r, index
 	if r.opened.class == Erasure {
-		w.endings = append(w.endings, r)
+		w.endings = append(w.endings, ending{last: r, id: index})
 	}
 }
 
 func (w *writer) tile(t tile) { w.tiles = append(w.tiles, t) }
 
-func (w *writer) flush(ctx context.Context) error {
-	if err := insert(ctx, w.tx, `INSERT INTO ledger_leaf (idx, id, leaf) VALUES `, 3, w.leaves); err != nil {
+func (w *writer) flush(ctx context.Context, l *Ledger, tx *sql.Tx, to *inserts) error {
+	if err := to.leaves.insert(ctx, tx, w.leaves); err != nil {
 		return fmt.Errorf("store leaves: %w", err)
 	}
-	if err := insert(ctx, w.tx, `INSERT INTO ledger_opening (chain, counter, leaf, sealed) VALUES `, 4, w.openings); err != nil {
-		return fmt.Errorf("store what opens leaves: %w", err)
+	var chains []any
+	for _, name := range w.order {
+		r := w.chains[name]
+		chains = append(chains, r.keys.chain, r.at.counter+1, w.ids[name])
 	}
-	for _, r := range w.endings {
-		if err := clearChain(ctx, w.tx, r); err != nil {
+	if err := to.chains.insert(ctx, tx, chains); err != nil {
+		return fmt.Errorf("store where chains go on: %w", err)
+	}
+	for _, e := range w.endings {
+		if err := l.clearChain(ctx, tx, e.last, e.id); err != nil {
 			return err
 		}
 	}
-	return storeTiles(ctx, w.tx, w.tiles)
+	return storeTiles(ctx, tx, w.tiles)
 }
 
-// insert inserts rows of some columns each.
-func insert(ctx context.Context, tx *sql.Tx, statement string, columns int, args []any) error {
-	for len(args) > 0 {
-		n := min(len(args), rowsPerStatement*columns)
-		if _, err := tx.ExecContext(ctx, statement+placeholders(n, columns), args[:n]...); err != nil {
+// inserts are the statements that store leaves, prepared.
+type inserts struct {
+	leaves, chains *insert
+}
+
+func newInserts(ctx context.Context, db *sql.DB) (*inserts, error) {
+	leaves, err1 := newInsert(ctx, db, 3, `INSERT INTO ledger_leaf (idx, leaf, sealed) VALUES `, ``)
+	chains, err2 := newInsert(ctx, db, 3, `INSERT INTO ledger_chain (chain, counter, leaf) VALUES `,
+		` ON CONFLICT (chain) DO UPDATE SET counter = excluded.counter, leaf = excluded.leaf`)
+	return &inserts{leaves: leaves, chains: chains}, errors.Join(err1, err2)
+}
+
+// insert inserts any number of rows with few statements, each of which was parsed once.
+type insert struct {
+	columns  int
+	prepared []*sql.Stmt // for 1, 2, 4, 8 … rows
+}
+
+const maxRows = 32 // a statement
+
+func newInsert(ctx context.Context, db *sql.DB, columns int, before, after string) (*insert, error) {
+	i := &insert{columns: columns}
+	for rows := 1; rows <= maxRows; rows *= 2 {
+		stmt, err := db.PrepareContext(ctx, before+placeholders(rows, columns)+after)
+		if err != nil {
+			return nil, err
+		}
+		i.prepared = append(i.prepared, stmt)
+	}
+	return i, nil
+}
+
+func (i *insert) insert(ctx context.Context, tx *sql.Tx, args []any) error {
+	for n := len(i.prepared) - 1; len(args) > 0; {
+		size := i.columns << n
+		if size > len(args) {
+			n--
+			continue
+		}
+		if _, err := tx.StmtContext(ctx, i.prepared[n]).ExecContext(ctx, args[:size]...); err != nil {
 			return err
 		}
-		args = args[n:]
+		args = args[size:]
 	}
 	return nil
 }
 
 // placeholders returns "($1,$2),($3,$4)" and so on.
-func placeholders(n, columns int) string {
+func placeholders(rows, columns int) string {
 	var b strings.Builder
-	for i := range n {
+	for i := range rows * columns {
 		switch {
 		case i == 0:
 			b.WriteString("(")
@@ -100,9 +151,6 @@ func storeHead(ctx context.Context, tx *sql.Tx, old int64, c Checkpoint) error {
 // advanced tells everybody who is interested that a checkpoint was committed.
 func (l *Ledger) advanced(c Checkpoint) {
 	l.stats.size.Set(float64(c.Size))
-	if err := l.water.rise(c); err != nil {
-		l.opt.Log.Error("the log's high-water file cannot be written", "error", err)
-	}
 	select {
 	case l.nudge <- struct{}{}:
 	default:

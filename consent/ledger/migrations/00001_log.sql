@@ -8,11 +8,12 @@ CREATE TABLE ledger_head (
     checkpoint TEXT   NOT NULL -- signed note, without cosignatures
 );
 
--- Leaves, in their places. id is what a leaf is known by before it has one.
+-- Leaves, in their places, and what opens them, encrypted with their person's key; it names the leaf before in the
+-- person's chain. Without it the person was forgotten.
 CREATE TABLE ledger_leaf (
-    idx  BIGINT PRIMARY KEY,
-    id   BIGINT NOT NULL UNIQUE,
-    leaf BYTEA  NOT NULL
+    idx    BIGINT PRIMARY KEY,
+    leaf   BYTEA  NOT NULL,
+    sealed BYTEA
 );
 
 -- Full tiles of 256 hashes each. What is not full yet is made from the level below.
@@ -24,14 +25,11 @@ CREATE TABLE ledger_tile (
     PRIMARY KEY (level, n)
 );
 
--- What opens a leaf, encrypted with its person's key. The last row of a chain is where the next event goes on. A
--- forgotten person's chain has one row left, without contents.
-CREATE TABLE ledger_opening (
-    chain   BYTEA  NOT NULL,
-    counter BIGINT NOT NULL,
-    leaf    BIGINT NOT NULL, -- ledger_leaf.id
-    sealed  BYTEA,
-    PRIMARY KEY (chain, counter)
+-- Where the chain of a person goes on. Who knows a chain has that person's key.
+CREATE TABLE ledger_chain (
+    chain   BYTEA  PRIMARY KEY,
+    counter BIGINT NOT NULL, -- of the next event
+    leaf    BIGINT           -- id of the last one, on SQLite its place; NULL: the person was forgotten
 );
 
 -- Persons who are being forgotten: the secrets that have yet to be destroyed.
@@ -58,7 +56,7 @@ CREATE TABLE ledger_witnessed (
 DROP TABLE ledger_witnessed;
 DROP TABLE ledger_published;
 DROP TABLE ledger_erasure;
-DROP TABLE ledger_opening;
+DROP TABLE ledger_chain;
 DROP TABLE ledger_tile;
 DROP TABLE ledger_leaf;
 DROP TABLE ledger_head;
