@@ -282,7 +282,7 @@ func (s *embedded) seal(ctx context.Context, b *batch, jobs []*job) error {
 	for _, j := range jobs {
 		j.logged = &Logged{ledger: s.l}
 		for _, r := range j.records {
-			j.logged.leaves = append(j.logged.leaves, logged{id: next.size, index: next.size, hash: r.hash})
+			j.logged.leaves = append(j.logged.leaves, logged{id: next.size, index: next.size, hash: r.hash, counter: r.at.counter})
 			w.add(next.size, r)
 			next.append(r.hash, w.tile)
 		}

@@ -285,9 +285,10 @@ type Logged struct {
 
 // logged is one leaf: its id from the beginning, its index as soon as it is known.
 type logged struct {
-	id    int64
-	index int64 // -1: not yet
-	hash  Hash
+	id      int64
+	index   int64 // -1: not yet
+	hash    Hash
+	counter int64 // in its chain
 }
 
 // Entry is the place of a leaf in the log.

@@ -28,7 +28,8 @@ const origin = "operator.example/log"
 type secrets struct {
 	mu   sync.Mutex
 	kept map[string][]byte
-	fail error
+	fail error // of everything
+	keep error // of destruction
 }
 
 func newSecrets() *secrets { return &secrets{kept: map[string][]byte{}} }
@@ -53,10 +54,11 @@ func (s *secrets) MakeSecret(_ context.Context, name string) ([]byte, error) {
 func (s *secrets) DestroySecret(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fail == nil {
-		delete(s.kept, name)
+	if err := errors.Join(s.fail, s.keep); err != nil {
+		return err
 	}
-	return s.fail
+	delete(s.kept, name)
+	return nil
 }
 
 func (s *secrets) all() map[string][]byte {

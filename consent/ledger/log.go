@@ -162,3 +162,12 @@ func (g *Log) rootAt(ctx context.Context, head Checkpoint, size int64) (Hash, er
 	}
 	return Hash(root), nil
 }
+
+// indexOf returns the index of a leaf that has an id (PostgreSQL), or -1 if it has no place yet.
+func (g *Log) indexOf(ctx context.Context, id int64) (index int64, err error) {
+	err = g.db.Read.QueryRowContext(ctx, `SELECT idx FROM ledger_leaf WHERE id = $1`, id).Scan(&index)
+	if errors.Is(err, sql.ErrNoRows) {
+		return -1, nil
+	}
+	return index, err
+}

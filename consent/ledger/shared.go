@@ -130,7 +130,7 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 			}
 		}
 		own[keys.name], err = r.opened.next(id)
-		return logged{id: id, index: -1, hash: r.hash}, err
+		return logged{id: id, index: -1, hash: r.hash, counter: at.counter}, err
 	}
 	return logged{}, errors.New("others log events of this person faster than this one can be: try again")
 }
