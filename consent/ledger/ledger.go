@@ -252,7 +252,11 @@ func (l *Ledger) first(ctx context.Context) error {
 func (l *Ledger) Close() error {
 	l.stop()
 	l.work.Wait()
-	return l.free()
+	head, err := l.Head(context.Background())
+	if err == nil {
+		err = l.water.rise(head)
+	}
+	return errors.Join(err, l.free())
 }
 
 // Commit runs do in a transaction that can write, and commits what it did together with the events that it returns:
