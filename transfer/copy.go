@@ -14,11 +14,29 @@ import (
 type Copy struct {
 	Source  operators.Source
 	Target  operators.Target
+	Form    string // names the form of the target in the journal, such as "cozy"
+	Journal Journal
 	Observe Observer
 }
 
 // Run copies. An error leaves the target as its contract says: nothing half-written is visible.
 func (c Copy) Run(ctx context.Context) (*Report, error) {
+	detail := moved{Form: c.Form}
+	if err := c.Journal.note(ctx, exportBegun, nil, detail); err != nil {
+		return nil, err
+	}
+	report, err := c.copy(ctx)
+	if err != nil {
+		return nil, c.Journal.failed(ctx, exportFailed, nil, detail, err)
+	}
+	for _, count := range report.Held {
+		detail.Records, detail.Files, detail.Bytes = detail.Records+count.Records, detail.Files+count.Files, detail.Bytes+count.Bytes
+	}
+	detail.Lost = report.Lost()
+	return report, c.Journal.note(ctx, exportFinished, nil, detail)
+}
+
+func (c Copy) copy(ctx context.Context) (*Report, error) {
 	report := &Report{Started: time.Now().UTC()}
 	description, err := c.Source.Describe(ctx)
 	if err != nil {

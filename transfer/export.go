@@ -41,6 +41,7 @@ type Export struct {
 	Codecs  []formats.Codec
 	Schemas fs.FS
 	Now     time.Time
+	Journal Journal
 	Observe Observer
 }
 
@@ -62,6 +63,20 @@ func (e Export) Run(ctx context.Context) (archive.Sealed, error) {
 	if err != nil {
 		return archive.Sealed{}, err
 	}
+	detail := moved{ExportID: options.Claims.ExportID, Sequence: options.Claims.Sequence}
+	if err := e.Journal.note(ctx, exportBegun, e.Recipient, detail); err != nil {
+		return archive.Sealed{}, err
+	}
+	sealed, err := e.write(ctx, options, description)
+	if err != nil {
+		return sealed, e.Journal.failed(ctx, exportFailed, e.Recipient, detail, err)
+	}
+	total := sealed.Claims.Totals()
+	detail.Root, detail.Records, detail.Files, detail.Bytes = &sealed.Root, total.Records, total.Files, total.Bytes
+	return sealed, e.Journal.note(ctx, exportFinished, e.Recipient, detail)
+}
+
+func (e Export) write(ctx context.Context, options archive.Options, description operators.Description) (archive.Sealed, error) {
 	w, err := archive.Create(options)
 	if err != nil {
 		return archive.Sealed{}, fmt.Errorf("begin the archive: %w", err)

@@ -28,6 +28,7 @@ type Import struct {
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
 	Tmp     string // folder for temporary files, "" for the system's
+	Journal Journal
 	Observe Observer
 }
 
@@ -47,29 +48,47 @@ func (i Import) Run(ctx context.Context) (report *Report, err error) {
 		Series: claims.ExportID, Operator: claims.Source.ID, Time: claims.Created,
 		Applied: operators.Applied{Sequence: claims.Sequence, Root: verified.Report.Root, Person: claims.Person.Pseudonym},
 	}
+	detail := moved{ExportID: claims.ExportID, Sequence: claims.Sequence, Root: &verified.Report.Root}
+	if err := i.Journal.note(ctx, importBegun, &claims.Source, detail); err != nil {
+		return nil, err
+	}
+	if err := i.fill(ctx, verified, origin, report); err != nil {
+		if report.Finished.IsZero() {
+			report = nil // it says nothing yet
+		}
+		return report, i.Journal.failed(ctx, importFailed, &claims.Source, detail, err)
+	}
+	total := claims.Totals()
+	detail.Records, detail.Files, detail.Bytes, detail.Lost = total.Records, total.Files, total.Bytes, report.Lost()
+	return report, i.Journal.note(ctx, importFinished, &claims.Source, detail)
+}
+
+// fill loads what was verified, and counts it again.
+func (i Import) fill(ctx context.Context, verified *archive.Verified, origin operators.Origin, report *Report) (err error) {
+	claims := verified.Report.Claims
 	target, err := i.Target(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	again, err := follows(ctx, target, origin, claims)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	load, err := target.Load(ctx, origin)
 	if err != nil {
-		return nil, fmt.Errorf("open the target: %w", err)
+		return fmt.Errorf("open the target: %w", err)
 	}
 	if err := i.load(ctx, verified, load, report); err != nil {
-		return nil, errors.Join(fmt.Errorf("load: %w", err), load.Abort())
+		return errors.Join(fmt.Errorf("load: %w", err), load.Abort())
 	}
 	if err := load.Finish(ctx); err != nil {
-		return nil, fmt.Errorf("finish: %w", err)
+		return fmt.Errorf("finish: %w", err)
 	}
 	report.settle(load)
 	report.Unchanged = again && report.nothingNew()
 	i.Observe.tell(Progress{Step: Checking})
-	return report, report.check(ctx, load, claims)
+	return report.check(ctx, load, claims)
 }
 
 func (i Import) verify(ctx context.Context) (*archive.Verified, error) {

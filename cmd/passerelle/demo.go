@@ -93,7 +93,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.logs,
 	} {
 		if err := do(ctx); err != nil {
 			return err
@@ -277,7 +277,7 @@ func trust(s *archive.Signer) string {
 func (d *demo) export(ctx context.Context, out string, since *transfer.Previous, address func(*transfer.Export)) (archive.Sealed, error) {
 	source := d.a.instance.Source()
 	defer source.Close()
-	command := exportCommand{Out: out}
+	command := exportCommand{From: "home:" + person, Out: out}
 	e, err := command.prepare(ctx, d.a.gateway, source)
 	if err != nil {
 		return archive.Sealed{}, err
@@ -306,7 +306,7 @@ func (d *demo) load(ctx context.Context, out string) (*transfer.Report, error) {
 		return nil, err
 	}
 	target := func(context.Context) (operators.Target, error) { return d.b.instance.Target(), nil }
-	return transfer.Import{Archive: a, Target: target, Expect: expect, Trusted: true, Tmp: tmp}.Run(ctx)
+	return transfer.Import{Archive: a, Target: target, Expect: expect, Trusted: true, Tmp: tmp, Journal: d.b.journal("home:" + person)}.Run(ctx)
 }
 
 // again shows that loading twice changes nothing.
@@ -470,6 +470,8 @@ Everything is in %[1]s. Look around:
   unzip -l %[1]s/mine.zip
   passerelle --data %[1]s/b verify %[1]s/move-0%[2]s
   passerelle --data %[1]s/b person list
+  passerelle --data %[1]s/b log show --person %[3]s
+  passerelle --data %[1]s/b serve
   passerelle --data %[1]s/b export --from home:%[3]s --out again.zip
   ls -R %[1]s/folder %[1]s/cozy
 `, d.dir, indexSuffix, person)

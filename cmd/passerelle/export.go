@@ -52,7 +52,7 @@ func (c *exportCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer source.Close()
 	if c.Format == "cozy" {
-		return c.cozy(ctx, p, source)
+		return c.cozy(ctx, p, g, source)
 	}
 	return c.archive(ctx, p, g, source)
 }
@@ -73,7 +73,7 @@ func (c *exportCommand) check() error {
 	return nil
 }
 
-func (c *exportCommand) cozy(ctx context.Context, p *program, source operators.Source) error {
+func (c *exportCommand) cozy(ctx context.Context, p *program, g *gateway, source operators.Source) error {
 	if err := os.MkdirAll(c.To, 0o700); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (c *exportCommand) cozy(ctx context.Context, p *program, source operators.S
 	}
 	defer target.Close()
 	observe, done := p.meter()
-	report, err := transfer.Copy{Source: source, Target: target, Observe: observe}.Run(ctx)
+	report, err := transfer.Copy{Source: source, Target: target, Form: "cozy", Journal: g.journal(c.From), Observe: observe}.Run(ctx)
 	done()
 	if err != nil {
 		return err
@@ -134,6 +134,7 @@ func (c *exportCommand) prepare(ctx context.Context, g *gateway, source operator
 	e := transfer.Export{
 		Source: source, Out: c.Out, VolumeSize: c.VolumeSize * megabyte, Zstd: c.Zstd,
 		Operator: partyOf(signed), Signer: signer, Statement: signed.Raw(), Codecs: codecs(), Schemas: formats.Schemas(),
+		Journal: g.journal(c.From),
 	}
 	if err := c.address(&e, source); err != nil {
 		return e, err

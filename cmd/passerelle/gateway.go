@@ -24,8 +24,10 @@ import (
 // are opened, and made, when they are first used.
 type gateway struct {
 	dir      string
-	database string // empty: the file in the folder
-	store    *keys.Files
+	database string           // empty: the file in the folder
+	vault    keys.VaultConfig // Address "": keys and secrets are files in the folder
+	opened   *keys.Vault
+	store    keys.Store
 	db       *sqldb.DB
 	home     *home.Home
 	run      *flock.Flock // held while the folder of temporary files is in use
@@ -47,7 +49,7 @@ func (p *program) openGateway() (*gateway, error) {
 	if p.Database != "" && !strings.HasPrefix(p.Database, "postgres://") && !strings.HasPrefix(p.Database, "postgresql://") {
 		return nil, fmt.Errorf("%w: --database takes a postgres:// URL", errUsage)
 	}
-	return &gateway{dir: dir, database: p.Database}, nil
+	return &gateway{dir: dir, database: p.Database, vault: p.vaultFlags.config()}, nil
 }
 
 // dataHome is where programs keep a user's data (XDG Base Directory Specification).
@@ -66,6 +68,9 @@ func (g *gateway) Close() error {
 	var err error
 	if g.db != nil {
 		err = g.db.Close()
+	}
+	if g.opened != nil {
+		err = errors.Join(err, g.opened.Close())
 	}
 	if g.run != nil {
 		err = errors.Join(err, discard(g.run))
@@ -123,13 +128,41 @@ func discard(run *flock.Flock) error {
 	return errors.Join(os.RemoveAll(strings.TrimSuffix(run.Path(), runSuffix)), os.Remove(run.Path()), run.Unlock())
 }
 
-func (g *gateway) keys(ctx context.Context) (*keys.Files, error) {
+func (g *gateway) keys(ctx context.Context) (keys.Store, error) {
 	if g.store != nil {
 		return g.store, nil
 	}
-	store, err := keys.OpenFiles(ctx, filepath.Join(g.dir, "keys"))
-	g.store = store
-	return store, err
+	if g.vault.Address != "" {
+		vault, err := g.openVault(ctx)
+		if err != nil {
+			return nil, err
+		}
+		g.store = vault
+		return vault, nil
+	}
+	files, err := keys.OpenFiles(ctx, filepath.Join(g.dir, "keys"))
+	if err != nil {
+		return nil, err
+	}
+	g.store = files
+	return files, nil
+}
+
+// secrets are persons' keys. As files they are in a folder of their own, to be kept out of the backups of the rest.
+func (g *gateway) secrets(ctx context.Context) (keys.Secrets, error) {
+	if g.vault.Address != "" {
+		return g.openVault(ctx)
+	}
+	return keys.OpenSecretFiles(filepath.Join(g.dir, "secrets"))
+}
+
+func (g *gateway) openVault(ctx context.Context) (*keys.Vault, error) {
+	if g.opened != nil {
+		return g.opened, nil
+	}
+	vault, err := keys.OpenVault(ctx, g.vault)
+	g.opened = vault
+	return vault, err
 }
 
 // statement returns who this operator is, signed.
@@ -162,17 +195,25 @@ func (g *gateway) openHome(ctx context.Context) (*home.Home, error) {
 	if g.home != nil {
 		return g.home, nil
 	}
+	db, err := g.openDB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.home, err = home.Open(ctx, db, filepath.Join(g.dir, "blobs"))
+	return g.home, err
+}
+
+func (g *gateway) openDB(ctx context.Context) (*sqldb.DB, error) {
+	if g.db != nil {
+		return g.db, nil
+	}
 	where := g.database
 	if where == "" {
 		where = filepath.Join(g.dir, "passerelle.db")
 	}
 	db, err := sqldb.Open(ctx, where)
-	if err != nil {
-		return nil, err
-	}
 	g.db = db
-	g.home, err = home.Open(ctx, db, filepath.Join(g.dir, "blobs"))
-	return g.home, err
+	return db, err
 }
 
 // remembered is the last archive of a series that this gateway wrote, from which the next one follows.

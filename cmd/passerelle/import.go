@@ -129,7 +129,7 @@ func (c *importCommand) load(ctx context.Context, p *program, g *gateway, paths 
 	observe, done := p.meter()
 	report, err := transfer.Import{
 		Archive: a, Target: func(ctx context.Context) (operators.Target, error) { return openTarget(ctx, g, c.To) },
-		Expect: expect, Trusted: c.RequireTrusted, Tmp: tmp, Observe: observe,
+		Expect: expect, Trusted: c.RequireTrusted, Tmp: tmp, Journal: g.journal(c.To), Observe: observe,
 	}.Run(ctx)
 	done()
 	if report == nil || p.JSON {

@@ -20,7 +20,7 @@ type keyCommand struct {
 type keyList struct{}
 
 func (c *keyList) Run(ctx context.Context, p *program) error {
-	return p.withKeys(ctx, func(store *keys.Files) error {
+	return p.withKeys(ctx, func(store keys.Store) error {
 		public, err := store.Public(ctx)
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func (c *keyRotate) Run(ctx context.Context, p *program) error {
 	if !slices.Contains(statement.Uses(), c.Use) {
 		return fmt.Errorf("%w: %q is not a use: give one of %v", errUsage, c.Use, statement.Uses())
 	}
-	return p.withKeys(ctx, func(store *keys.Files) error {
+	return p.withKeys(ctx, func(store keys.Store) error {
 		key, err := store.Rotate(ctx, c.Use)
 		if err != nil {
 			return err
@@ -69,10 +69,10 @@ type keyRevoke struct {
 }
 
 func (c *keyRevoke) Run(ctx context.Context, p *program) error {
-	return p.withKeys(ctx, func(store *keys.Files) error { return store.Revoke(ctx, c.Kid, c.Reason) })
+	return p.withKeys(ctx, func(store keys.Store) error { return store.Revoke(ctx, c.Kid, c.Reason) })
 }
 
-func (p *program) withKeys(ctx context.Context, do func(*keys.Files) error) error {
+func (p *program) withKeys(ctx context.Context, do func(keys.Store) error) error {
 	g, err := p.openGateway()
 	if err != nil {
 		return err

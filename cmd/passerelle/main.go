@@ -26,11 +26,16 @@ type program struct {
 	Database string `help:"PostgreSQL database (postgres://…) for the instances, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
 	JSON     bool   `name:"json" help:"Print what was done as JSON, for machines."`
 
+	Config     kong.ConfigFlag `help:"JSON file with flags by their names; what is given on the command line goes before." env:"PASSERELLE_CONFIG" placeholder:"FILE"`
+	vaultFlags `embed:"" prefix:"vault-" group:"HashiCorp Vault, in the place of key files:"`
+
 	Demo     demoCommand     `cmd:"" help:"Two operators, one person, one move: the whole journey on this machine."`
 	Export   exportCommand   `cmd:"" help:"Write a signed archive of an instance."`
 	Import   importCommand   `cmd:"" help:"Verify an archive, then load it."`
 	Verify   verifyCommand   `cmd:"" help:"Check every byte of an archive, its signature and its claims."`
 	Inspect  inspectCommand  `cmd:"" help:"List what an archive holds, or print its records."`
+	Serve    serveCommand    `cmd:"" help:"Run a gateway: the log, for everybody to check; metrics; a witness for other operators."`
+	Log      logCommand      `cmd:"" help:"Check a log, ours or another operator's; look into ours; make and check proofs."`
 	Person   personCommand   `cmd:"" help:"Persons who have an instance here."`
 	Key      keyCommand      `cmd:"" help:"The operator's keys."`
 	Operator operatorCommand `cmd:"" help:"Who this operator is, and which others it trusts."`
@@ -59,6 +64,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	parser, err := kong.New(p, kong.Name("passerelle"),
 		kong.Description("You stay because you can leave: take a whole instance from one operator to another."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Writers(stdout, stderr),
+		kong.Configuration(configFile),
 		kong.Exit(func(c int) { exited, code = true, c }), kong.Vars{"specs": specsHelp})
 	if err != nil {
 		fmt.Fprintln(stderr, err)

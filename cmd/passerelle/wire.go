@@ -69,6 +69,8 @@ func checkTarget(spec string) error {
 		return fmt.Errorf("%w: %q does not name a target: give %s", errUsage, spec, targetsHelp)
 	case scheme != "home" && scheme != "cozy" && scheme != "dir":
 		return fmt.Errorf("%w: there is no target %q: give %s", errUsage, scheme, targetsHelp)
+	case scheme == "home":
+		return home.CheckName(rest)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ type links map[string]link
 var errEnded = errors.New("the person is being forgotten at this very moment: try again")
 
 // link reads where a chain goes on: at its beginning, if there is nothing of it.
-func (l *Ledger) link(ctx context.Context, q querier, keys *personKeys) (link, error) {
+func (l *Reader) link(ctx context.Context, q querier, keys *personKeys) (link, error) {
 	var counter int64
 	var leaf sql.NullInt64
 	err := q.QueryRowContext(ctx, `SELECT counter, leaf FROM ledger_chain WHERE chain = $1`, keys.chain).Scan(&counter, &leaf)
@@ -63,7 +63,7 @@ func (l *Ledger) link(ctx context.Context, q querier, keys *personKeys) (link, e
 }
 
 // opening reads what opens an event of a chain.
-func (l *Ledger) opening(ctx context.Context, q querier, keys *personKeys, counter, id int64) (*opened, error) {
+func (l *Reader) opening(ctx context.Context, q querier, keys *personKeys, counter, id int64) (*opened, error) {
 	query := `SELECT sealed FROM ledger_leaf WHERE idx = $1`
 	if !l.db.Embedded() {
 		query = `SELECT sealed FROM ledger_leaf WHERE id = $1 UNION ALL SELECT sealed FROM ledger_pending WHERE id = $1`

@@ -100,20 +100,36 @@ func (s *noteSigner) Sign(msg []byte) ([]byte, error) {
 	return s.key.Sign(nil, msg, crypto.Hash(0))
 }
 
-// sign signs the checkpoint of a tree. It refuses what is not larger than what is known to be published.
+// signAgain signs a checkpoint that was signed before.
+func (l *Ledger) signAgain(ctx context.Context, c Checkpoint) (Checkpoint, error) {
+	signer, err := l.signer(ctx)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return signWith(signer, c)
+}
+
+func (l *Ledger) signer(ctx context.Context) (*noteSigner, error) {
+	key, err := l.opt.Signer(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get the log's key: %w", err)
+	}
+	return newNoteSigner(l.opt.Origin, key)
+}
+
+// sign signs the checkpoint of a tree.
 func (l *Ledger) sign(ctx context.Context, t *tree) (Checkpoint, error) {
 	if err := l.refused(); err != nil {
 		return Checkpoint{}, err
 	}
-	key, err := l.opt.Signer(ctx)
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("get the log's key: %w", err)
-	}
-	signer, err := newNoteSigner(l.opt.Origin, key)
+	signer, err := l.signer(ctx)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	c := Checkpoint{Origin: l.opt.Origin, Size: t.size, Hash: t.root()}
+	return signWith(signer, Checkpoint{Origin: l.opt.Origin, Size: t.size, Hash: t.root()})
+}
+
+func signWith(signer note.Signer, c Checkpoint) (_ Checkpoint, err error) {
 	text := torchwood.Checkpoint{Origin: c.Origin, Tree: c.tree()}.String()
 	if c.Note, err = note.Sign(&note.Note{Text: text}, signer); err != nil {
 		return Checkpoint{}, fmt.Errorf("sign the checkpoint: %w", err)

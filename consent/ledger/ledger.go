@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
@@ -84,14 +85,14 @@ type Options struct {
 
 // Ledger writes the log. Any number of goroutines may use it.
 type Ledger struct {
-	*Log
+	*Reader
 
-	db      *sqldb.DB
-	opt     Options
-	persons *persons
-	seq     sequencer
-	stats   *stats
-	water   *highWater
+	db     *sqldb.DB
+	opt    Options
+	seq    sequencer
+	stats  *stats
+	water  *highWater
+	askers []*asker // of the witnesses
 
 	mu      sync.Mutex
 	refusal error // why nothing is signed any more
@@ -118,7 +119,7 @@ func Open(ctx context.Context, db *sqldb.DB, opt Options) (*Ledger, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
 	}
-	l := &Ledger{Log: NewLog(db), db: db, opt: opt, nudge: make(chan struct{}, 1), free: func() error { return nil }}
+	l := &Ledger{Reader: &Reader{Log: NewLog(db)}, db: db, opt: opt, nudge: make(chan struct{}, 1), free: func() error { return nil }}
 	l.committers.New = func() any { return newCommitter() }
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log: %w", err), l.free())
@@ -182,6 +183,9 @@ func (l *Ledger) open(ctx context.Context) error {
 	}
 	l.persons = persons
 	l.stats = newStats(l.opt.Stat)
+	if l.askers, err = newAskers(l.opt); err != nil {
+		return err
+	}
 	l.water = &highWater{path: l.opt.HighWater, origin: l.opt.Origin}
 	if err := l.begin(ctx); err != nil {
 		return err
@@ -223,7 +227,9 @@ func (l *Ledger) begin(ctx context.Context) error {
 		if err := l.water.check(ctx, l.Log, Checkpoint{}); err != nil {
 			return err
 		}
-		return l.first(ctx)
+		if head, err = l.first(ctx); err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err
@@ -231,21 +237,49 @@ func (l *Ledger) begin(ctx context.Context) error {
 	if head.Origin != l.opt.Origin {
 		return fmt.Errorf("%w: it is the log %q, and this operator's is %q; a log keeps its name", ErrDamaged, head.Origin, l.opt.Origin)
 	}
-	return l.water.check(ctx, l.Log, head)
+	if err := l.water.check(ctx, l.Log, head); err != nil {
+		return err
+	}
+	if err := l.renew(ctx, head); err != nil {
+		return err
+	}
+	if len(l.askers) == 0 {
+		return l.unpublish(ctx)
+	}
+	return l.askSizes(ctx, head)
+}
+
+// renew signs the head with the current key, if it was signed with one that has been rotated since.
+func (l *Ledger) renew(ctx context.Context, head Checkpoint) error {
+	signer, err := l.signer(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := note.Open(head.Note, note.VerifierList(signer)); err == nil {
+		return nil
+	}
+	again, err := signWith(signer, head)
+	if err != nil {
+		return err
+	}
+	if _, err := l.db.Write.ExecContext(ctx, `UPDATE ledger_head SET checkpoint = $1 WHERE size = $2`, string(again.Note), head.Size); err != nil {
+		return fmt.Errorf("sign the newest checkpoint with the new key: %w", err)
+	}
+	return nil
 }
 
 // first signs the checkpoint of the empty log.
-func (l *Ledger) first(ctx context.Context) error {
+func (l *Ledger) first(ctx context.Context) (Checkpoint, error) {
 	signed, err := l.sign(ctx, newTree())
 	if err != nil {
-		return err
+		return signed, err
 	}
 	_, err = l.db.Write.ExecContext(ctx, `INSERT INTO ledger_head (one, size, root, checkpoint) VALUES (1, 0, $1, $2) ON CONFLICT DO NOTHING`,
 		signed.Hash[:], string(signed.Note))
 	if err != nil {
-		return fmt.Errorf("store the first checkpoint: %w", err)
+		return signed, fmt.Errorf("store the first checkpoint: %w", err)
 	}
-	return nil
+	return l.Head(ctx)
 }
 
 // Close ends the work that has begun and lets go of the log.
@@ -337,9 +371,10 @@ func (l *Ledger) Ready(ctx context.Context) error {
 	if err := l.refused(); err != nil {
 		return err
 	}
-	if _, err := l.Head(ctx); err != nil {
+	head, err := l.Head(ctx)
+	if err != nil {
 		return err
 	}
-	_, err := l.opt.Signer(ctx)
+	_, err = l.signAgain(ctx, head) // the key may be elsewhere, and out of reach
 	return err
 }

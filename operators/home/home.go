@@ -67,10 +67,18 @@ type Options struct {
 
 var validName = regexp.MustCompile(`^[\pL\pN][\pL\pN._@+-]{0,127}$`)
 
+// CheckName says what is wrong with a name for an instance.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%w: %q cannot name an instance: use letters, digits and . _ @ + - and begin with a letter or a digit", formats.ErrInvalid, name)
+	}
+	return nil
+}
+
 // Create makes an empty instance.
 func (h *Home) Create(ctx context.Context, name string, o Options) (*Instance, error) {
-	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("%w: %q cannot name an instance: use letters, digits and . _ @ + - and begin with a letter or a digit", formats.ErrInvalid, name)
+	if err := CheckName(name); err != nil {
+		return nil, err
 	}
 	if o.Quota < 0 {
 		return nil, fmt.Errorf("%w: a quota of %d bytes", formats.ErrInvalid, o.Quota)

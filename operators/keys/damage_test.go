@@ -132,6 +132,8 @@ func TestDamagedLists(t *testing.T) {
 	}
 }
 
+// A process that dies while it makes the first keys leaves an empty list, private keys that nobody has seen and
+// unfinished files. The next one starts over.
 func TestADeathAtFirstUseDoesNoHarm(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	f := open(t, dir)

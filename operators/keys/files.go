@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func OpenFiles(ctx context.Context, dir string) (*Files, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open the keys: %w", err)
 	}
-	if err := f.change(ctx, f.makeMissing); err != nil {
+	if err := f.change(ctx, func(list *keyList) error { return list.makeMissing(ctx, f) }); err != nil {
 		return nil, fmt.Errorf("make the keys: %w", err)
 	}
 	return f, nil
@@ -60,23 +61,8 @@ func (f *Files) checkFolder() error {
 
 func (f *Files) path(name string) string { return filepath.Join(f.dir, name) }
 
-// makeMissing makes a key for each use that never had one.
-func (f *Files) makeMissing(list *keyList) error {
-	for _, use := range list.missing() {
-		key, err := f.make(use, now())
-		if err != nil {
-			return err
-		}
-		list.Keys = append(list.Keys, key)
-	}
-	return nil
-}
-
 // Signer implements [Store].
 func (f *Files) Signer(ctx context.Context, use statement.Use) (Signer, error) {
-	if use == statement.UseEncryption {
-		return Signer{}, errors.New("the key for encryption signs nothing")
-	}
 	// Between looking into the list and opening the file, another process may rotate the key: then look again.
 	var err error
 	for range 3 {
@@ -93,7 +79,7 @@ func (f *Files) signer(use statement.Use) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	key, err := list.current(use)
+	key, err := list.currentSigner(use)
 	if err != nil {
 		return Signer{}, err
 	}
@@ -107,11 +93,7 @@ func (f *Files) Public(ctx context.Context) (Public, error) {
 	if err != nil {
 		return Public{}, err
 	}
-	uses := statement.Uses()
-	slices.SortStableFunc(list.Keys, func(a, b statement.Key) int {
-		return slices.Index(uses, a.Use) - slices.Index(uses, b.Use)
-	})
-	return Public{Keys: list.Keys, Succession: list.Succession}, nil
+	return list.public(), nil
 }
 
 // Identities implements [Store].
@@ -140,13 +122,9 @@ func (f *Files) Recipient(ctx context.Context) (age.Recipient, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := list.current(statement.UseEncryption)
+	recipient, err := list.recipient()
 	if err != nil {
-		return nil, err
-	}
-	recipient, err := age.ParseX25519Recipient(key.Recipient)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: key %s: %v", ErrDamaged, f.path(listFile), key.Kid, err)
+		return nil, fmt.Errorf("%s: %w", f.path(listFile), err)
 	}
 	return recipient, nil
 }
@@ -155,7 +133,7 @@ func (f *Files) Recipient(ctx context.Context) (age.Recipient, error) {
 func (f *Files) Rotate(ctx context.Context, use statement.Use) (statement.Key, error) {
 	var fresh statement.Key
 	err := f.change(ctx, func(list *keyList) (err error) {
-		fresh, err = f.rotate(list, use)
+		fresh, err = list.rotate(ctx, f, use)
 		return err
 	})
 	if err != nil {
@@ -164,58 +142,9 @@ func (f *Files) Rotate(ctx context.Context, use statement.Use) (statement.Key, e
 	return fresh, nil
 }
 
-func (f *Files) rotate(list *keyList, use statement.Use) (statement.Key, error) {
-	old, err := list.current(use)
-	if err != nil {
-		return statement.Key{}, err
-	}
-	at := now()
-	if at.Before(old.Since) { // the clock was set back
-		at = old.Since
-	}
-	fresh, err := f.make(use, at)
-	if err != nil {
-		return statement.Key{}, err
-	}
-	if use == statement.UseIdentity {
-		link, err := f.appoint(*old, fresh, at)
-		if err != nil {
-			return statement.Key{}, err
-		}
-		list.Succession = append(list.Succession, link)
-	}
-	old.Until = &at
-	list.Keys = append(list.Keys, fresh)
-	return fresh, nil
-}
-
-// appoint lets the old identity key sign the new one.
-func (f *Files) appoint(old, fresh statement.Key, at time.Time) (string, error) {
-	private, err := f.readEd25519(old)
-	if err != nil {
-		return "", err
-	}
-	next, err := fresh.JWK.Ed25519()
-	if err != nil {
-		return "", err
-	}
-	return statement.SignSuccession(private, next, at)
-}
-
 // Revoke implements [Store].
 func (f *Files) Revoke(ctx context.Context, kid, reason string) error {
-	return f.change(ctx, func(list *keyList) error {
-		i := slices.IndexFunc(list.Keys, func(k statement.Key) bool { return k.Kid == kid })
-		if i < 0 {
-			return fmt.Errorf("revoke: %w: %.80q", ErrNoKey, kid)
-		}
-		if list.Keys[i].Current() {
-			if _, err := f.rotate(list, list.Keys[i].Use); err != nil {
-				return fmt.Errorf("revoke %s: %w", kid, err)
-			}
-		}
-		return list.Keys[i].Revoke(now(), reason)
-	})
+	return f.change(ctx, func(list *keyList) error { return list.revoke(ctx, f, kid, reason) })
 }
 
 // Publish implements [Store].
@@ -259,8 +188,8 @@ func (f *Files) destroyRetired(list *keyList) error {
 	return nil
 }
 
-// make makes a new key pair and stores the private half. Until the key is listed, it does not exist for anybody.
-func (f *Files) make(use statement.Use, at time.Time) (statement.Key, error) {
+// make stores the private half of a new key pair: see [maker].
+func (f *Files) make(_ context.Context, use statement.Use, at time.Time) (statement.Key, error) {
 	if use == statement.UseEncryption {
 		identity, err := age.GenerateX25519Identity()
 		if err != nil {
@@ -281,6 +210,8 @@ func (f *Files) make(use statement.Use, at time.Time) (statement.Key, error) {
 	return key, f.write(fileOf(key), encoded)
 }
 
+func (f *Files) signerOf(key statement.Key) (crypto.Signer, error) { return f.readEd25519(key) }
+
 func fileOf(key statement.Key) string {
 	ending := ".pem"
 	if key.Use == statement.UseEncryption {
@@ -292,6 +223,3 @@ func fileOf(key statement.Key) string {
 func isPrivate(file string) bool {
 	return strings.HasSuffix(file, ".pem") || strings.HasSuffix(file, ".age")
 }
-
-// now is in whole seconds, since that is what people read in a statement.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

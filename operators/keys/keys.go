@@ -2,7 +2,8 @@
 // for the work of another, and one lost key does not take the rest with it. It also says who the operator is: the
 // profile that an administrator writes, and the signed statement made of profile and keys.
 //
-// It must never know what is signed or encrypted, nor a network; and nothing outside it ever sees a private key.
+// It must never know what is signed or encrypted, nor any network but the way to Vault; and nothing outside it ever sees
+// a private key.
 package keys
 
 import (
@@ -25,7 +26,7 @@ var (
 	ErrNoKey = errors.New("there is no such key")
 )
 
-// Signer is the current private key of a use. It remains usable after a rotation, for work that has begun.
+// Signer is the current private key of a use. It remains usable for some time after a rotation, for work that has begun.
 type Signer struct {
 	crypto.Signer        // Ed25519
 	Kid           string // RFC 7638 thumbprint
@@ -38,8 +39,8 @@ type Public struct {
 }
 
 // Store keeps an operator's keys: an Ed25519 key for each use that signs and an age key for encryption, made when the
-// store is first used. [Files] keeps them in a folder; Vault's transit engine is the other place for which this
-// contract is made, which is why private keys are only ever used through it.
+// store is first used. [Files] keeps them in a folder; [Vault] lets Vault sign, which is why private keys are only ever
+// used through it.
 //
 // Several processes, on several machines where the place allows it, may use the same store at once. Everything is
 // durable when a method returns.
@@ -60,6 +61,7 @@ type Store interface {
 	Recipient(ctx context.Context) (age.Recipient, error)
 	// Publish calls next with the signed statement published last (nil if there is none) and the version that the
 	// following one gets, keeps what next returns, and returns it. Where next returns nil, the last one stays.
-	// Neither keys nor statement change meanwhile, in any process; a version is never given twice.
+	// What is kept was made from the keys and the statement as they are, in whatever process; a version is never given
+	// to two statements. next may be called again, where another process was faster.
 	Publish(ctx context.Context, next func(last []byte, version int64) ([]byte, error)) ([]byte, error)
 }

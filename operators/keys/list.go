@@ -3,32 +3,21 @@ package keys
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
+	"filippo.io/age"
 
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 )
 
-const (
-	listFile      = "keys.json"
-	statementFile = "statement.json"
-	lockFile      = "lock"
-	temporary     = ".tmp-"
-	listFormat    = "passerelle-keys/1"
-)
-
-// keyList is keys.json: the one place that says which keys there are. It is replaced as a whole, so that there is no
-// moment at which keys, dates and succession do not fit together.
+// keyList is the one place that says which keys a store has. It is replaced as a whole, so that there is no moment at
+// which keys, dates and succession do not fit together.
 type keyList struct {
 	Format     string          `json:"format"`
 	Version    int64           `json:"version"` // of the statement published last
@@ -36,45 +25,44 @@ type keyList struct {
 	Succession []string        `json:"succession,omitempty"`
 }
 
-// load reads the list. The error wraps fs.ErrNotExist only where there is no list yet.
-func (f *Files) load() (*keyList, error) {
-	data, err := os.ReadFile(f.path(listFile))
-	if err != nil {
-		return nil, err
-	}
-	var list keyList
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&list); err != nil {
-		return nil, f.damaged("%v", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, f.damaged("something follows the list")
-	}
-	if list.Format != listFormat {
-		return nil, f.damaged("its format is %.60q, not %q", list.Format, listFormat)
-	}
-	return &list, list.check(f)
+// maker makes and uses the private keys of a list, where a store keeps them.
+type maker interface {
+	// make makes a private key. Until it is listed, it does not exist for anybody.
+	make(ctx context.Context, use statement.Use, at time.Time) (statement.Key, error)
+	// signerOf returns the private key of one that is listed and signs.
+	signerOf(key statement.Key) (crypto.Signer, error)
 }
 
-// check refuses key ids that could lead a path out of the folder, and more than one current key for a use.
-func (l *keyList) check(f *Files) error {
+// decodeList reads a list and refuses what it does not know: an older program must not drop what a newer one wrote.
+func decodeList(data []byte, list any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(list); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("something follows the list")
+	}
+	return nil
+}
+
+// check refuses key ids that could lead a path out of the store, and more than one current key for a use.
+func (l *keyList) check(format string) error {
+	if l.Format != format {
+		return fmt.Errorf("its format is %.60q, not %q", l.Format, format)
+	}
 	current := map[statement.Use]bool{}
 	for i, k := range l.Keys {
 		switch {
 		case !slices.Contains(statement.Uses(), k.Use) || k.Kid != k.JWK.Thumbprint():
-			return f.damaged("keys[%d] is not a key with its own thumbprint", i)
+			return fmt.Errorf("keys[%d] is not a key with its own thumbprint", i)
 		case k.Current() && current[k.Use]:
-			return f.damaged("there is more than one current key for %s", k.Use)
+			return fmt.Errorf("there is more than one current key for %s", k.Use)
 		case k.Current():
 			current[k.Use] = true
 		}
 	}
 	return nil
-}
-
-func (f *Files) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s; restore it from a backup", ErrDamaged, f.path(listFile), fmt.Sprintf(format, args...))
 }
 
 func (l *keyList) current(use statement.Use) (*statement.Key, error) {
@@ -86,6 +74,34 @@ func (l *keyList) current(use statement.Use) (*statement.Key, error) {
 	return nil, fmt.Errorf("%w: it lists no current key for %q", ErrDamaged, use)
 }
 
+// currentSigner is current for a use that signs.
+func (l *keyList) currentSigner(use statement.Use) (*statement.Key, error) {
+	if use == statement.UseEncryption {
+		return nil, errors.New("the key for encryption signs nothing")
+	}
+	return l.current(use)
+}
+
+func (l *keyList) recipient() (age.Recipient, error) {
+	key, err := l.current(statement.UseEncryption)
+	if err != nil {
+		return nil, err
+	}
+	recipient, err := age.ParseX25519Recipient(key.Recipient)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %s: %v", ErrDamaged, key.Kid, err)
+	}
+	return recipient, nil
+}
+
+func (l *keyList) public() Public {
+	uses := statement.Uses()
+	slices.SortStableFunc(l.Keys, func(a, b statement.Key) int {
+		return slices.Index(uses, a.Use) - slices.Index(uses, b.Use)
+	})
+	return Public{Keys: l.Keys, Succession: l.Succession}
+}
+
 // missing returns the uses that never had a key.
 func (l *keyList) missing() []statement.Use {
 	return slices.DeleteFunc(statement.Uses(), func(use statement.Use) bool {
@@ -93,92 +109,75 @@ func (l *keyList) missing() []statement.Use {
 	})
 }
 
-// change lets one process at a time change the list, and saves it.
-func (f *Files) change(ctx context.Context, how func(*keyList) error) (err error) {
-	if err := f.checkFolder(); err != nil {
-		return err
+// makeMissing makes a key for each use that never had one.
+func (l *keyList) makeMissing(ctx context.Context, m maker) error {
+	for _, use := range l.missing() {
+		key, err := m.make(ctx, use, now())
+		if err != nil {
+			return err
+		}
+		l.Keys = append(l.Keys, key)
 	}
-	lock := flock.New(f.path(lockFile))
-	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
-		return fmt.Errorf("wait for another process to leave %s: %w", f.path(lockFile), err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	f.sweep()
-	list, err := f.load()
-	if errors.Is(err, fs.ErrNotExist) {
-		list, err = f.begin()
-	}
-	if err != nil {
-		return err
-	}
-	if err := how(list); err != nil {
-		return err
-	}
-	if err := f.save(list); err != nil {
-		return err
-	}
-	return f.destroyRetired(list)
+	return nil
 }
 
-// begin writes an empty list before the first private key is made, so that private keys without a list can only mean
-// that the list was lost. Nobody wants new keys then: others would take the operator for an impostor.
-func (f *Files) begin() (*keyList, error) {
-	entries, err := os.ReadDir(f.dir)
+// rotate makes a new key for a use and retires the current one. An old identity key signs the new one.
+func (l *keyList) rotate(ctx context.Context, m maker, use statement.Use) (statement.Key, error) {
+	old, err := l.current(use)
 	if err != nil {
-		return nil, err
+		return statement.Key{}, err
 	}
-	for _, e := range entries {
-		if isPrivate(e.Name()) {
-			return nil, f.damaged("it is missing, yet there is a private key: %s", e.Name())
+	at := now()
+	if at.Before(old.Since) { // the clock was set back
+		at = old.Since
+	}
+	fresh, err := m.make(ctx, use, at)
+	if err != nil {
+		return statement.Key{}, err
+	}
+	if use == statement.UseIdentity {
+		link, err := appoint(m, *old, fresh, at)
+		if err != nil {
+			return statement.Key{}, err
+		}
+		l.Succession = append(l.Succession, link)
+	}
+	old.Until = &at
+	l.Keys = append(l.Keys, fresh)
+	return fresh, nil
+}
+
+// appoint lets the old identity key sign the new one.
+func appoint(m maker, old, fresh statement.Key, at time.Time) (string, error) {
+	private, err := m.signerOf(old)
+	if err != nil {
+		return "", err
+	}
+	next, err := fresh.JWK.Ed25519()
+	if err != nil {
+		return "", err
+	}
+	return statement.SignSuccession(private, next, at)
+}
+
+// revoke declares a key void, after a rotation if it is a current one.
+func (l *keyList) revoke(ctx context.Context, m maker, kid, reason string) error {
+	i := slices.IndexFunc(l.Keys, func(k statement.Key) bool { return k.Kid == kid })
+	if i < 0 {
+		return fmt.Errorf("revoke: %w: %.80q", ErrNoKey, kid)
+	}
+	revoked := l.Keys[i]
+	if err := revoked.Revoke(now(), reason); err != nil { // before a key is made in vain
+		return err
+	}
+	if l.Keys[i].Current() {
+		if _, err := l.rotate(ctx, m, l.Keys[i].Use); err != nil {
+			return fmt.Errorf("revoke %s: %w", kid, err)
 		}
 	}
-	list := &keyList{Format: listFormat, Keys: []statement.Key{}}
-	return list, f.save(list)
+	l.Keys[i].Revoked = revoked.Revoked
+	return nil
 }
 
-func (f *Files) save(list *keyList) error {
-	data, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if old, err := os.ReadFile(f.path(listFile)); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	return f.write(listFile, data)
-}
-
-// write replaces a file as a whole, durably, and readable by its owner only.
-func (f *Files) write(name string, data []byte) error {
-	tmp, err := os.CreateTemp(f.dir, temporary+"*") // mode 0600, and it did not exist before
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), f.path(name)); err != nil {
-		return err
-	}
-	return syncFolder(f.dir)
-}
-
-// sweep removes what a process left that died while it wrote. It is called with the lock held.
-func (f *Files) sweep() {
-	entries, _ := os.ReadDir(f.dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), temporary) {
-			os.Remove(filepath.Join(f.dir, e.Name()))
-		}
-	}
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+// now is in whole seconds, since that is what people read in a statement.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes lists everything that a gateway serves. openapi.yaml says the same.
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /log/", http.StripPrefix("/log", s.ledger.Handler(s.log)))
+	mux.Handle("POST /witness/add-checkpoint", http.StripPrefix("/witness", s.witness.Handler()))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	return s.observed(mux)
+}
+
+// ready says whether this replica can log, without which it must not do anything.
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	if err := s.ledger.Ready(r.Context()); err != nil {
+		s.log.Warn("not ready", "error", err)
+		plain(w, http.StatusServiceUnavailable, "the log cannot be written now")
+		return
+	}
+	plain(w, http.StatusOK, "ready")
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write([]byte(text + "\n")) // if the reader is gone there is nobody to tell
+}
+
+// observed counts and logs requests: their routes, never their addresses or contents.
+func (s *server) observed(mux *http.ServeMux) http.Handler {
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "passerelle_http_request_seconds", Help: "How long requests take, by route, method and status.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"route", "method", "status"})
+	s.metrics.MustRegister(took)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		seen := &seenWriter{ResponseWriter: w, status: http.StatusOK}
+		mux.ServeHTTP(seen, r)
+		route := r.Pattern
+		if route == "" {
+			route = "none"
+		}
+		elapsed := time.Since(begin)
+		took.WithLabelValues(route, method(r.Method), strconv.Itoa(seen.status)).Observe(elapsed.Seconds())
+		if seen.status >= http.StatusInternalServerError {
+			s.log.Warn("request failed", "route", route, "status", seen.status, "seconds", elapsed.Seconds())
+		}
+	})
+}
+
+// method keeps those that somebody invents out of the metrics.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch:
+		return m
+	}
+	return "other"
+}
+
+// seenWriter remembers the status.
+type seenWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *seenWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *seenWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+)
+
+// running is a gateway that runs in a process of its own.
+type running struct {
+	url, key string
+	cmd      *exec.Cmd
+	err      *strings.Builder
+}
+
+// runGateway starts "passerelle serve" and waits until it says where it is.
+func runGateway(t *testing.T, data string, args ...string) *running {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "passerelle")
+	if err := os.Symlink(exe, bin); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{cmd: exec.Command(bin, append([]string{"--data", data, "serve", "--listen", "127.0.0.1:0"}, args...)...), err: &strings.Builder{}}
+	r.cmd.Stderr = r.err
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.cmd.Process.Kill(); r.cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && r.key == "" {
+		if url, ok := strings.CutPrefix(lines.Text(), "Passerelle serves "); ok {
+			r.url = url
+		}
+		if _, key, ok := strings.Cut(lines.Text(), "--key '"); ok {
+			r.key = strings.TrimSuffix(key, "'")
+			return r
+		}
+	}
+	r.cmd.Wait()
+	t.Fatalf("the gateway does not start: %s", r.err)
+	return nil
+}
+
+// stop asks it to stop, and checks that it does.
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	r.cmd.Process.Signal(syscall.SIGTERM)
+	if err := r.cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, r.err)
+	}
+}
+
+func (r *running) get(t *testing.T, path string) (*http.Response, string) {
+	t.Helper()
+	answer, err := http.Get(r.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(body)
+}
+
+// call runs the program in this process.
+func call(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	var out strings.Builder
+	code := run(args, &out, &out)
+	return out.String(), code
+}
+
+func mustCall(t *testing.T, args ...string) string {
+	t.Helper()
+	out, code := call(t, args...)
+	if code != 0 {
+		t.Fatalf("%v: %s", args, out)
+	}
+	return out
+}
+
+func loaded(t *testing.T, data string, flags ...string) {
+	t.Helper()
+	zip := filepath.Join(t.TempDir(), "x.zip")
+	mustCall(t, "--data", t.TempDir(), "export", "--from", "example:1", "--out", zip)
+	mustCall(t, append(flags, "--data", data, "import", "--to", "home:alice", zip)...)
+}
+
+func TestServe(t *testing.T) {
+	data := t.TempDir()
+	loaded(t, data)
+	g := runGateway(t, data)
+	doc, err := openapi3.NewLoader().LoadFromFile("../../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		method, path, template string
+		status                 int
+		says                   string
+	}{
+		{"GET", "/log/checkpoint", "/log/checkpoint", 200, "/log\n2\n"},
+		{"GET", "/log/tile/0/000.p/2", "/log/tile/{path}", 200, ""},
+		{"GET", "/log/tile/entries/000.p/2", "/log/tile/{path}", 200, ""},
+		{"GET", "/log/tile/0/000", "/log/tile/{path}", 404, ""},
+		{"GET", "/metrics", "/metrics", 200, "passerelle_ledger_size_leaves"},
+		{"GET", "/healthz", "/healthz", 200, "alive"},
+		{"GET", "/readyz", "/readyz", 200, "ready"},
+		{"POST", "/witness/add-checkpoint", "/witness/add-checkpoint", 400, ""},
+	} {
+		request, err := http.NewRequest(c.method, g.url+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != c.status || !strings.Contains(string(body), c.says) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, answer.StatusCode, body)
+		}
+		conforms(t, doc, c.method, c.template, answer)
+	}
+	for _, path := range []string{"/", "/log", "/log/", "/nothing", "/log/../metrics/x", "/witness/add-checkpoint"} {
+		if answer, body := g.get(t, path); answer.StatusCode != 404 && answer.StatusCode != 405 {
+			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+		}
+	}
+	if out := mustCall(t, "--data", t.TempDir(), "log", "verify", g.url+"/log", "--key", g.key); !strings.Contains(out, "is sound: 2 leaves") {
+		t.Error(out)
+	}
+	// The log can be looked at while the gateway runs. Another gateway cannot run on the same folder.
+	if out := mustCall(t, "--data", data, "log", "show", "--person", "alice"); !strings.Contains(out, "import.finished") {
+		t.Error(out)
+	}
+	g.stop(t)
+	if !strings.Contains(g.err.String(), "stopped") || strings.Contains(g.err.String(), "alice") {
+		t.Errorf("the gateway's log: %s", g.err)
+	}
+}
+
+// conforms holds an answer against openapi.yaml.
+func conforms(t *testing.T, doc *openapi3.T, method, template string, answer *http.Response) {
+	t.Helper()
+	item := doc.Paths.Value(template)
+	if item == nil || item.GetOperation(method) == nil {
+		t.Errorf("openapi.yaml has no %s %s", method, template)
+		return
+	}
+	response := item.GetOperation(method).Responses.Status(answer.StatusCode)
+	if response == nil {
+		t.Errorf("openapi.yaml does not say that %s %s may answer %d", method, template, answer.StatusCode)
+		return
+	}
+	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	for documented := range response.Value.Content {
+		if d, _, _ := strings.Cut(documented, ";"); d == kind {
+			return
+		}
+	}
+	if len(response.Value.Content) > 0 {
+		t.Errorf("openapi.yaml does not say that %s %s answers in %s", method, template, kind)
+	}
+}
+
+func TestServeRefuses(t *testing.T) {
+	data := t.TempDir()
+	g := runGateway(t, data)
+	port := strings.TrimPrefix(g.url, "http://")
+	pem := filepath.Join(t.TempDir(), "x.pem")
+	if err := os.WriteFile(pem, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		says string
+		code int
+		args []string
+	}{
+		{"address already in use", 1, []string{"--data", t.TempDir(), "serve", "--listen", port}},
+		{"go together", 2, []string{"--data", t.TempDir(), "serve", "--tls-cert", pem}},
+		{"read the certificate", 1, []string{"--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0", "--tls-cert", pem, "--tls-key", pem}},
+		{"--witness", 2, []string{"--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0", "--witness", "nonsense"}},
+		{"quorum", 1, []string{"--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0", "--quorum", "3"}},
+		{"another process has this database's log open", 1, []string{"--data", data, "serve", "--listen", "127.0.0.1:0"}},
+	} {
+		if out, code := call(t, c.args...); code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("%v: %d %s", c.args[2:], code, out)
+		}
+	}
+}
+
+func TestServeTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gateway"}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	g := runGateway(t, t.TempDir(), "--tls-cert", write("cert.pem", "CERTIFICATE", der), "--tls-key", write("key.pem", "PRIVATE KEY", private))
+	if !strings.HasPrefix(g.url, "https://") {
+		t.Fatal(g.url)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	answer, err := client.Get(g.url + "/readyz")
+	if err != nil || answer.StatusCode != 200 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	answer.Body.Close()
+	g.stop(t)
+}
+
+// Two replicas on one PostgreSQL share one log, while persons' data comes in.
+func TestServeReplicas(t *testing.T) {
+	database := dbtest.PostgresURL(t)
+	data := t.TempDir()
+	loaded(t, data, "--database", database)
+	a := runGateway(t, data, "--database", database)
+	b := runGateway(t, data, "--database", database)
+	loaded(t, data, "--database", database)
+	for _, g := range []*running{a, b} {
+		if out := mustCall(t, "--data", t.TempDir(), "log", "verify", g.url+"/log", "--key", g.key); !strings.Contains(out, "is sound: 4 leaves") {
+			t.Error(out)
+		}
+	}
+	a.cmd.Process.Kill()
+	loaded(t, data, "--database", database)
+	if out := mustCall(t, "--data", t.TempDir(), "log", "verify", b.url+"/log", "--key", b.key); !strings.Contains(out, "is sound: 6 leaves") {
+		t.Error(out)
+	}
+	b.stop(t)
+}

@@ -1,0 +1,602 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+)
+
+func TestResumedRuns(t *testing.T) {
+	p := publish(t, 0)
+	v := p.verification(t)
+	v.State, v.Every = t.TempDir(), 256
+	before := int64(0)
+	for _, more := range []int{0, 1, 0, 99, 155, 1, 44, 400, 0, 324, 65536, 3} {
+		p.grow(t, more)
+		verdict := good(t, v)
+		if verdict.From != before || verdict.Leaves != int64(more) || verdict.Checkpoint.Size != before+int64(more) {
+			t.Fatalf("%d leaves more after %d: from %d, %d leaves", more, before, verdict.From, verdict.Leaves)
+		}
+		before += int64(more)
+	}
+}
+
+// The leaves with one tag are in runs of their own, in merged ones, and in the same one.
+func TestATagThatIsThereTwice(t *testing.T) {
+	p := publish(t, 300)
+	v := p.verification(t)
+	v.State, v.Every = t.TempDir(), 256
+	tag := slices.Clone(p.leaves[7][6:22])
+	good(t, v)
+	add := func(leaves int) {
+		for range leaves {
+			p.leaves = append(p.leaves, p.leaf())
+		}
+	}
+	add(1)
+	copy(p.leaves[300][6:], tag)
+	p.seal(t)
+	for range 2 { // it is not forgotten
+		if _, got := bad(t, v); got != "tag 300 leaf 300" {
+			t.Fatal(got)
+		}
+	}
+	add(70_000)
+	copy(p.leaves[70_300][6:], tag)
+	copy(p.leaves[70_299][6:], p.leaves[70_298][6:22])
+	p.seal(t)
+	verdict, got := bad(t, v)
+	want := []string{"tag 300 leaf 300", "tag 70299 leaf 70299", "tag 70300 leaf 70300"}
+	if all := strings.Split(got, "; "); verdict.From != 301 || !slices.Equal(slices.Sorted(slices.Values(all)), want) {
+		t.Fatalf("from %d: %s", verdict.From, got)
+	}
+	if files, err := os.ReadDir(filepath.Join(v.State, "tags")); err != nil || len(files) > 3*16 {
+		t.Errorf("%d files of tags, %v", len(files), err)
+	}
+}
+
+// A leaf that is not the one that was logged says nothing about its tag, and one that was is a leaf or is named.
+func TestLeavesThatShouldNotBeThere(t *testing.T) {
+	p := publish(t, 300)
+	p.put("tile/entries/001.p/44", bundleOf(append([][]byte{p.leaves[5]}, p.leaves[257:]...)...))
+	if _, got := bad(t, p.verification(t)); got != "leaf 256 leaf 256" {
+		t.Error(got)
+	}
+	p = publish(t, 0)
+	p.leaves = [][]byte{p.leaf(), []byte("no leaf"), []byte("no leaf"), p.leaf(), {}, p.leaf()}
+	p.leaves[3][0], p.leaves[5][1] = 9, 99
+	p.seal(t)
+	if _, got := bad(t, p.verification(t)); got != "form 1 leaves 1 to 2; form 3 leaf 3; form 4 leaf 4; form 5 leaf 5" {
+		t.Error(got)
+	}
+}
+
+// A fault is found by every run until it is repaired.
+func TestAFaultIsNotForgotten(t *testing.T) {
+	p := publish(t, 1000)
+	v := p.verification(t)
+	v.State, v.Every = t.TempDir(), 256
+	damaged := bytes.Clone(p.files["tile/entries/001"].Data)
+	damaged[500] ^= 1
+	whole := p.files["tile/entries/001"]
+	p.put("tile/entries/001", damaged)
+	for range 3 {
+		if _, got := bad(t, v); got != "leaf 257 leaf 257" {
+			t.Fatal(got)
+		}
+		p.grow(t, 100)
+	}
+	p.files["tile/entries/001"] = whole
+	if verdict := good(t, v); verdict.From != 0 && verdict.From != 256 {
+		t.Errorf("it goes on at %d", verdict.From)
+	}
+}
+
+// failing is a source that ends a context, or fails, at some read.
+type failing struct {
+	torchwood.TileReader
+	left *atomic.Int64
+	fail func() error
+}
+
+func (f failing) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+	if f.left.Add(-1) <= 0 {
+		if err := f.fail(); err != nil {
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return f.TileReader.ReadTiles(ctx, tiles)
+}
+
+func TestInterruptedRuns(t *testing.T) {
+	p := publish(t, 5000)
+	copy(p.leaves[4990][6:], p.leaves[3][6:22])
+	p = p.resealed(t)
+	unreachable := errors.New("unreachable")
+	for range 20 {
+		v := p.verification(t)
+		source := v.Source
+		v.State, v.Every = t.TempDir(), 256
+		from := int64(0)
+		for tries := 0; ; tries++ {
+			ctx, cancel := context.WithCancel(t.Context())
+			left := &atomic.Int64{}
+			left.Store(rand.Int64N(30) + 1)
+			want := context.Canceled
+			fail := func() error { cancel(); return nil }
+			if tries%2 == 1 {
+				want, fail = unreachable, func() error { return unreachable }
+			}
+			v.Source = failing{source, left, fail}
+			verdict, err := v.Run(ctx)
+			cancel()
+			if err == nil {
+				if verdict.FaultCount != 1 || verdict.Faults[0].Kind != ledger.FaultTag || verdict.Faults[0].Index != 4990 || verdict.Leaves+verdict.From != 5000 || verdict.From < from {
+					t.Fatalf("after %d tries: %+v", tries, verdict)
+				}
+				break
+			}
+			if !errors.Is(err, want) || errors.Is(err, ledger.ErrState) || tries > 1000 {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestAKilledVerification verifies in a process of its own, which is killed again and again.
+func TestAKilledVerification(t *testing.T) {
+	if where := os.Getenv("PASSERELLE_TEST_VERIFY"); where != "" {
+		verifyAndPrint(t, where)
+		return
+	}
+	p := publish(t, 60_000)
+	copy(p.leaves[59_990][6:], p.leaves[3][6:22])
+	p = p.resealed(t)
+	dir, state := t.TempDir(), t.TempDir()
+	p.write(t, dir)
+	kills := 0
+	for ; kills < 1000; kills++ {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAKilledVerification$", "-test.v")
+		cmd.Env = append(os.Environ(), "PASSERELLE_TEST_VERIFY="+strings.Join([]string{dir, state, p.vkey}, "|"))
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(30+rand.N(120))*time.Millisecond, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			if !strings.Contains(out.String(), "tag 59990 leaf 59990 of 60000 from") {
+				t.Fatal(out.String())
+			}
+			t.Logf("killed %d times: %s", kills, out.String())
+			return
+		}
+		if strings.Contains(out.String(), "FAIL") {
+			t.Fatal(out.String())
+		}
+	}
+	t.Fatal("it never ends")
+}
+
+func verifyAndPrint(t *testing.T, where string) {
+	part := strings.Split(where, "|")
+	source, err := ledger.NewSource(part[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := ledger.NewTrust(part[2:], nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdict, got := bad(t, ledger.Verification{Source: source, Trust: trust, State: part[1], Every: 512})
+	fmt.Printf("%s of %d from %d\n", got, verdict.Checkpoint.Size, verdict.From)
+}
+
+// write writes the log into a folder.
+func (p *published) write(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.CopyFS(dir, p.files); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestForksAndRollbacks(t *testing.T) {
+	first := publish(t, 700)
+	later := first.copied()
+	later.grow(t, 400)
+	forked := func(size int) *published { // the same log but for one leaf
+		p := later.copied()
+		p.leaves = p.leaves[:size]
+		p.leaves[600] = p.leaf()
+		return p.resealed(t)
+	}
+	shown := func(p, from *published) *published { // the checkpoint of one, the tiles of another
+		c := from.copied()
+		c.put("checkpoint", p.files["checkpoint"].Data)
+		return c
+	}
+	broken := later.copied()
+	entries := bytes.Clone(broken.files["tile/entries/003"].Data)
+	entries[3] ^= 1
+	broken.put("tile/entries/003", entries)
+	hidden := forked(1100)
+	hidden.put("tile/0/002", make([]byte, 8192))
+	hidden.put("tile/entries/002", nil)
+	cases := []struct {
+		name     string
+		old, new *published
+		want     string
+		says     string
+	}{
+		{"the same", first, first, "", ""},
+		{"grown", first, later, "", ""},
+		{"the same size", first, forked(700), "fork -1 checkpoint", "two roots of the same 700 leaves"},
+		{"grown, with another past", first, forked(1100), "fork -1 checkpoint", "the past was changed"},
+		{"grown, with a bad new leaf", first, broken, "leaf 768 leaf 768", "is not the one that was logged"},
+		{"shrunk", later, first, "rollback -1 checkpoint", "tiles of the larger log are not there any more"},
+		{"shrunk, the tiles are there", later, shown(first, later), "rollback -1 checkpoint", "or you were shown a stale copy"},
+		{"shrunk, with another past", later, shown(forked(700), later), "fork -1 checkpoint", "the log signed 1100 leaves before, whose first 700"},
+		{"grown, with another past that is hidden", first, hidden, "root -1 checkpoint; tile 512 tile/0/002; bundle 512 tile/entries/002", "cannot be told"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			v := c.old.verification(t)
+			v.State = t.TempDir()
+			good(t, v)
+			v.Source = c.new.verification(t).Source
+			if c.want == "" {
+				good(t, v)
+				return
+			}
+			for range 2 { // it stays
+				verdict, got := bad(t, v)
+				if c.name != "grown, with another past that is hidden" && got != c.want || !strings.HasPrefix(got, "root") && !strings.Contains(verdict.Faults[0].What, c.says) {
+					t.Fatalf("%s: %s", got, verdict.Faults[0].What)
+				}
+				if strings.HasPrefix(got, "fork") != (verdict.Evidence != "") {
+					t.Fatalf("evidence %q", verdict.Evidence)
+				}
+				if verdict.Evidence != "" {
+					one, err1 := os.ReadFile(filepath.Join(verdict.Evidence, "remembered"))
+					two, err2 := os.ReadFile(filepath.Join(verdict.Evidence, "shown"))
+					if err1 != nil || err2 != nil || !bytes.Equal(one, c.old.files["checkpoint"].Data) || !bytes.Equal(two, c.new.files["checkpoint"].Data) {
+						t.Fatal("the evidence is not what was signed")
+					}
+				}
+			}
+			v.Source = c.old.verification(t).Source // it was remembered all the time what the log was
+			if c.name != "grown, with a bad new leaf" {
+				good(t, v)
+			}
+		})
+	}
+}
+
+// A checkpoint that was shown counts from the beginning, not only when all of its leaves are verified.
+func TestAForkOfWhatWasNotVerifiedYet(t *testing.T) {
+	p := publish(t, 700)
+	v := p.verification(t)
+	v.State = t.TempDir()
+	left := &atomic.Int64{}
+	left.Store(4)
+	whole := v.Source
+	v.Source = failing{whole, left, func() error { return errors.New("unreachable") }}
+	if _, err := v.Run(t.Context()); err == nil {
+		t.Fatal("it ends")
+	}
+	other := publish(t, 900)
+	other.signer, other.witness = p.signer, p.witness
+	other.leaves[0] = other.leaf()
+	v.Source = other.resealed(t).verification(t).Source
+	if _, got := bad(t, v); got != "fork -1 checkpoint" {
+		t.Error(got)
+	}
+}
+
+func TestAStateThatCannotBeUsed(t *testing.T) {
+	p := publish(t, 700)
+	v := p.verification(t)
+	v.State, v.Every = t.TempDir(), 256
+	good(t, v)
+	flip := func(data []byte) []byte { data[len(data)/2] ^= 1; return data }
+	damages := map[string]func([]byte) []byte{
+		"flipped": flip,
+		"cut":     func(data []byte) []byte { return data[:len(data)-1] },
+		"emptied": func([]byte) []byte { return nil },
+		"longer":  func(data []byte) []byte { return append(data, 'x') },
+	}
+	var files []string
+	fs.WalkDir(os.DirFS(v.State), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && path != "lock" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if len(files) != 1+3 {
+		t.Fatalf("%q", files)
+	}
+	for _, name := range files {
+		path := filepath.Join(v.State, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, damage := range damages {
+			if err := os.WriteFile(path, damage(bytes.Clone(whole)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.Run(t.Context()); !errors.Is(err, ledger.ErrState) || !strings.Contains(err.Error(), "delete") {
+				t.Errorf("%s %s: %v", name, what, err)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tags := filepath.Join(v.State, files[len(files)-1])
+	if err := os.Rename(tags, tags+"x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Run(t.Context()); !errors.Is(err, ledger.ErrState) {
+		t.Errorf("without tags: %v", err)
+	}
+	other := v
+	var err error
+	if other.Trust, err = ledger.NewTrust([]string{newKey(t, "other.example/log")}, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Run(t.Context()); !errors.Is(err, ledger.ErrState) || !strings.Contains(err.Error(), origin) {
+		t.Errorf("another log: %v", err)
+	}
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	v := publish(t, 700).verification(t)
+	v.State = t.TempDir()
+	asked := 0
+	v.Observe = func(int64, int64) {
+		second := v
+		second.Observe = nil
+		if _, err := second.Run(t.Context()); !errors.Is(err, ledger.ErrState) || !strings.Contains(err.Error(), "another verification") {
+			t.Errorf("%v", err)
+		}
+		asked++
+	}
+	good(t, v)
+	if asked == 0 {
+		t.Error("nobody asked")
+	}
+	v.Observe = nil
+	good(t, v)
+}
+
+func TestMirror(t *testing.T) {
+	p := publish(t, 700)
+	v := p.verification(t)
+	v.State, v.Mirror = t.TempDir(), t.TempDir()
+	copied := func(dir string) ledger.Verification {
+		source, err := ledger.NewSource(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ledger.Verification{Source: source, Trust: p.trust}
+	}
+	for _, more := range []int{0, 10, 400, 66_000, 0} {
+		p.grow(t, more)
+		verdict := good(t, v)
+		if m := good(t, copied(v.Mirror)); m.Checkpoint.Hash != verdict.Checkpoint.Hash || m.Leaves != int64(len(p.leaves)) {
+			t.Fatalf("%d leaves more: %+v", more, m)
+		}
+	}
+	v.Mirror = t.TempDir() // it must be whole as well
+	if verdict := good(t, v); verdict.From != 0 {
+		t.Errorf("it begins at %d", verdict.From)
+	}
+	good(t, copied(v.Mirror))
+
+	damaged := bytes.Clone(p.files["tile/entries/000"].Data)
+	damaged[9] ^= 1
+	p.put("tile/entries/000", damaged)
+	v.State, v.Mirror = "", t.TempDir()
+	bad(t, v)
+	if _, got := bad(t, copied(v.Mirror)); got != "leaf 0 leaf 0" {
+		t.Error(got)
+	}
+}
+
+// A server may do what it wants: it is found faulty, or cannot be verified, and soon.
+func TestHostileServers(t *testing.T) {
+	endless := func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	}
+	p := publish(t, 700)
+	serve := func(change func(name string, w http.ResponseWriter, r *http.Request) bool) ledger.Verification {
+		files := http.FileServerFS(p.files)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !change(strings.TrimPrefix(r.URL.Path, "/"), w, r) {
+				files.ServeHTTP(w, r)
+			}
+		}))
+		t.Cleanup(server.Close)
+		source, err := ledger.NewSource(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ledger.Verification{Source: source, Trust: p.trust}
+	}
+	at := func(where string, do http.HandlerFunc) func(string, http.ResponseWriter, *http.Request) bool {
+		return func(name string, w http.ResponseWriter, r *http.Request) bool {
+			if name == where {
+				do(w, r)
+			}
+			return name == where
+		}
+	}
+	good(t, serve(at("", nil)))
+	for where, want := range map[string]string{
+		"checkpoint":       "checkpoint -1 checkpoint",
+		"tile/0/001":       "tile -1 tile/0/001",
+		"tile/entries/001": "bundle 256 tile/entries/001; leaf 256 leaves 256 to 511",
+	} {
+		if _, got := bad(t, serve(at(where, endless))); got != want {
+			t.Errorf("%s is endless: %s", where, got)
+		}
+	}
+	for _, code := range []int{http.StatusNotFound, http.StatusGone} {
+		v := serve(at("tile/entries/001", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) }))
+		if _, got := bad(t, v); got != "missing 256 tile/entries/001" {
+			t.Errorf("%d: %s", code, got)
+		}
+	}
+	for _, code := range []int{http.StatusForbidden, http.StatusTeapot} {
+		v := serve(at("tile/entries/001", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) }))
+		if _, err := v.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "tile/entries/001") {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+	var times atomic.Int64
+	v := serve(at("tile/entries/001", func(w http.ResponseWriter, r *http.Request) {
+		if times.Add(1) > 2 {
+			w.Write(p.files["tile/entries/001"].Data)
+			return
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	good(t, v)
+}
+
+func TestAnUnreachableServer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	source, err := ledger.NewSource(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (ledger.Verification{Source: source, Trust: publish(t, 0).trust}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Error(err)
+	}
+	for _, where := range []string{filepath.Join(t.TempDir(), "nowhere"), os.Args[0]} {
+		if _, err := ledger.NewSource(where); err == nil {
+			t.Errorf("%s is a log", where)
+		}
+	}
+}
+
+// A log may say that it is as large as it likes.
+func TestALogThatSaysItIsHuge(t *testing.T) {
+	for _, size := range []int64{1 << 20, 1<<39 + 12345, 1 << 40} {
+		p := publish(t, 700)
+		p.put("checkpoint", p.sign(t, size, p.root(t), p.signer, p.witness))
+		v := p.verification(t)
+		v.Faults = 5
+		verdict, _ := bad(t, v)
+		if len(verdict.Faults) != 5 || verdict.FaultCount < 1000 {
+			t.Errorf("%d leaves: %d faults, of which %d are named", size, verdict.FaultCount, len(verdict.Faults))
+		}
+		v.Faults = 1 << 20
+		verdict = verified(t, v)
+		if last := verdict.Faults[len(verdict.Faults)-1]; last.Kind != ledger.FaultStopped || last.Index > 270_000 {
+			t.Errorf("%d leaves: %+v", size, last)
+		}
+	}
+}
+
+// FuzzBundle puts anything in the place of a bundle: whatever is not that bundle is found, and nothing else happens.
+func FuzzBundle(f *testing.F) {
+	p := publish(f, 3)
+	whole := p.files["tile/entries/000.p/3"].Data
+	f.Add(whole)
+	f.Add([]byte{})
+	f.Add(whole[:len(whole)-1])
+	f.Add(append(bytes.Clone(whole), 0, 0))
+	f.Add(bundleOf(p.leaves[0], p.leaves[2]))
+	f.Add(bundleOf(p.leaves[0], nil, p.leaves[1], p.leaves[2]))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := p.copied()
+		p.put("tile/entries/000.p/3", data)
+		verdict := verified(t, p.verification(t))
+		if (verdict.FaultCount == 0) != bytes.Equal(data, whole) {
+			t.Errorf("%+v", verdict)
+		}
+		for _, fault := range verdict.Faults {
+			if fault.Index < 0 || fault.Index > 2 {
+				t.Errorf("%+v", fault)
+			}
+		}
+	})
+}
+
+// The real thing: a ledger on each database, over HTTP, with the reader that is everybody's.
+func TestARealLedgerVerifies(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		f := setup(t, db)
+		server := httptest.NewServer(f.Handler(slog.New(slog.DiscardHandler)))
+		defer server.Close()
+		trust, err := ledger.NewTrust([]string{f.vkey()}, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		everybodys, err := torchwood.NewTileFetcher(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := ledger.NewSource(server.URL + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := ledger.Verification{Source: everybodys, Trust: trust, State: t.TempDir()}
+		done := 0
+		for _, more := range []int{0, 1, 299, 500} {
+			for range more {
+				done++
+				if _, err := change(t.Context(), f.Ledger, done, fmt.Sprintf("person-%d", done%7)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			head := settled(t, f.Ledger, int64(done))
+			if verdict := good(t, v); verdict.Leaves != int64(more) || verdict.Checkpoint.Hash != head.Hash {
+				t.Fatalf("%+v", verdict)
+			}
+			if verdict := good(t, ledger.Verification{Source: own, Trust: trust}); verdict.Leaves != int64(done) {
+				t.Fatalf("%+v", verdict)
+			}
+		}
+		if _, err := db.Write.Exec(`UPDATE ledger_leaf SET leaf = (SELECT leaf FROM ledger_leaf WHERE idx = 3) WHERE idx = 70`); err != nil {
+			t.Fatal(err)
+		}
+		if _, got := bad(t, ledger.Verification{Source: own, Trust: trust}); got != "leaf 70 leaf 70" {
+			t.Error(got)
+		}
+	})
+}
