@@ -25,7 +25,7 @@ var (
 	errClosed       = errors.New("the key store was closed")
 )
 
-// explain makes a sentence of what went wrong with a call. ours is whether the deadline of the request itself is over.
+// explain makes a sentence of what went wrong with a call that a caller made with ctx.
 func (s *session) explain(ctx context.Context, c call, err error) error {
 	var answer *api.ResponseError
 	switch {

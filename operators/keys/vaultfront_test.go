@@ -78,6 +78,13 @@ func (f *front) count(part string) int {
 	return n
 }
 
+// lastHeader returns a header of the request seen last.
+func (f *front) lastHeader(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.headers.Get(name)
+}
+
 func (f *front) answering(meddle func(http.ResponseWriter, *http.Request) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -21,6 +21,7 @@ type vaultPlace struct {
 	t       *testing.T
 	root    *api.Logical // as an administrator
 	address string
+	token   string // of the administrator
 	name    string // of transit, KV and AppRole mounts, with t-, kv- and ar- before it
 	log     *logBuffer
 }
@@ -60,7 +61,7 @@ func placeIn(t *testing.T, address, token string) *vaultPlace {
 		t.Fatal(err)
 	}
 	client.SetToken(token)
-	p := &vaultPlace{t: t, root: client.Logical(), address: address, name: strings.ToLower(rand.Text()[:10]), log: &logBuffer{}}
+	p := &vaultPlace{t: t, root: client.Logical(), address: address, token: token, name: strings.ToLower(rand.Text()[:10]), log: &logBuffer{}}
 	p.admin("sys/mounts/t-"+p.name, map[string]any{"type": "transit"})
 	p.admin("sys/mounts/kv-"+p.name, map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
 	p.admin("sys/auth/ar-"+p.name, map[string]any{"type": "approle"})

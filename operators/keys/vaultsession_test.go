@@ -261,6 +261,24 @@ func TestVaultTokenGiven(t *testing.T) {
 	}
 }
 
+// In its last second, Vault says that nothing is left of a token. That is not for ever.
+func TestVaultTokenInItsLastSecond(t *testing.T) {
+	t.Parallel()
+	p := newVaultPlace(t)
+	f := newFront(t, p.address)
+	f.answering(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/lookup-self") {
+			return false
+		}
+		_, _ = io.WriteString(w, `{"data":{"ttl":0,"expire_time":"2026-01-01T00:00:00Z","renewable":false}}`)
+		return true
+	})
+	v := p.openWith(VaultConfig{Address: f.URL, Transit: "t-" + p.name, KV: "kv-" + p.name, Token: p.token})
+	if got := v.session.current().ttl; got != time.Second {
+		t.Errorf("the token is taken to last %v", got)
+	}
+}
+
 func TestVaultSecretIDs(t *testing.T) {
 	t.Parallel()
 	p := newVaultPlace(t)
@@ -288,10 +306,10 @@ func TestVaultSecretIDs(t *testing.T) {
 	v := p.openWith(cfg)
 	// A secret id that was replaced in the file is found when it is needed.
 	p.admin("auth/ar-"+p.name+"/role/gateway/secret-id/destroy", map[string]any{"secret_id": good})
-	p.admin("auth/token/revoke", map[string]any{"token": v.session.client.Token()})
 	if err := os.WriteFile(cfg.SecretIDFile, []byte(p.secretID()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	p.admin("auth/token/revoke", map[string]any{"token": v.session.client.Token()})
 	if err := signs(signer(t, v, statement.UseLog)); err != nil {
 		t.Error(err)
 	}
@@ -310,12 +328,12 @@ func TestVaultNamespaceIsSent(t *testing.T) {
 	if v, err := OpenVault(t.Context(), cfg); err == nil {
 		v.Close()
 	}
-	if got := f.headers.Get("X-Vault-Namespace"); got != "team/gateway" {
+	if got := f.lastHeader("X-Vault-Namespace"); got != "team/gateway" {
 		t.Errorf("the namespace was %q", got)
 	}
 	cfg.Namespace = ""
 	p.openWith(cfg)
-	if got := f.headers.Get("X-Vault-Namespace"); got != "" {
+	if got := f.lastHeader("X-Vault-Namespace"); got != "" {
 		t.Errorf("the namespace was taken from the environment: %q", got)
 	}
 }
@@ -374,6 +392,8 @@ func TestVaultAnswersThatAreNone(t *testing.T) {
 		{"cut", 200, `{"data":{"data":{"secret":"AAA`, ErrUnavailable},
 		{"other types", 200, `{"data":{"data":{},"metadata":{"version":"x"}}}`, ErrUnavailable},
 		{"not found, as a page", 404, "<html>not found", ErrUnavailable},
+		{"not found, with a reason", 404, `{"errors":["unsupported path"]}`, nil},
+		{"engine gone", 404, `{"errors":["no handler for route \"x/data\". route entry not found."]}`, nil},
 		{"overloaded", 429, `{"errors":["request path: rate limit quota exceeded"]}`, ErrUnavailable},
 		{"standby", 473, `{"errors":[]}`, ErrUnavailable},
 		{"broken", 500, `{"errors":["1 error occurred: internal error"]}`, ErrUnavailable},
