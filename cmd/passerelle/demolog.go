@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
-	"github.com/passerelle-cloud/passerelle/formats/statement"
 )
 
 // logs has both operators serve their logs, each with the other as its witness, and checks them as somebody would who
@@ -27,7 +26,9 @@ func (d *demo) logs(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if err := errors.Join(a.open(ctx, b), b.open(ctx, a)); err != nil {
+	opened := make(chan error, 1)
+	go func() { opened <- a.open(ctx, b) }() // each asks the other at its start
+	if err := errors.Join(b.open(ctx, a), <-opened); err != nil {
 		return err
 	}
 	for _, pair := range [][2]*serving{{a, b}, {b, a}} {
@@ -54,15 +55,7 @@ func (d *demo) serves(ctx context.Context, o *operator) (*serving, error) {
 	if s.vkey, err = o.vkey(ctx); err != nil {
 		return nil, err
 	}
-	store, err := o.keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := store.Signer(ctx, statement.UseWitness)
-	if err != nil {
-		return nil, err
-	}
-	if s.wkey, err = ledger.WitnessKey(witnessName(o.signed.Statement.ID), signer); err != nil {
+	if s.wkey, err = o.witnessKey(ctx); err != nil {
 		return nil, err
 	}
 	s.listener, err = net.Listen("tcp", "127.0.0.1:0")

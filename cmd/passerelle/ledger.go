@@ -127,6 +127,23 @@ func (g *gateway) reader(ctx context.Context) (*ledger.Reader, error) {
 	return ledger.NewReader(ctx, db, personSecrets{secrets})
 }
 
+// witnessKey is the key with which this gateway cosigns other operators' logs.
+func (g *gateway) witnessKey(ctx context.Context) (string, error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return "", err
+	}
+	store, err := g.keys(ctx)
+	if err != nil {
+		return "", err
+	}
+	signer, err := store.Signer(ctx, statement.UseWitness)
+	if err != nil {
+		return "", err
+	}
+	return ledger.WitnessKey(witnessName(signed.Statement.ID), signer)
+}
+
 // vkey is the key that verifies this gateway's log.
 func (g *gateway) vkey(ctx context.Context) (string, error) {
 	options, err := g.ledgerOptions(ctx)

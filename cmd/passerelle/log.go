@@ -19,7 +19,7 @@ import (
 // logCommand looks into logs, ours and those of others.
 type logCommand struct {
 	Verify     logVerify     `cmd:"" help:"Check every leaf, tile and signature of a log, as a regulator would."`
-	Checkpoint logCheckpoint `cmd:"" help:"Print the key and the newest checkpoint of this operator's log."`
+	Checkpoint logCheckpoint `cmd:"" help:"Print the newest checkpoint of this operator's log, its key, and our key as a witness of other logs."`
 	Show       logShow       `cmd:"" help:"List leaves as everybody sees them, or what is logged of a person as the person sees it."`
 	Proof      logProof      `cmd:"" help:"Make proofs, and check them offline."`
 	Forget     logForget     `cmd:"" help:"Forget a person: destroy the key without which nothing logged of them can be read."`
@@ -166,10 +166,14 @@ func (c *logCheckpoint) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		if p.JSON {
-			return p.print(map[string]any{"key": key, "origin": at.Origin, "size": at.Size, "root": at.Hash, "checkpoint": string(at.Note)})
+		witness, err := g.witnessKey(ctx)
+		if err != nil {
+			return err
 		}
-		_, err = fmt.Fprintf(p.out, "key %s\n\n%s", key, at.Note)
+		if p.JSON {
+			return p.print(map[string]any{"key": key, "witness": witness, "origin": at.Origin, "size": at.Size, "root": at.Hash, "checkpoint": string(at.Note)})
+		}
+		_, err = fmt.Fprintf(p.out, "key     %s\nwitness %s\n\n%s", key, witness, at.Note)
 		return err
 	})
 }

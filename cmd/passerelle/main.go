@@ -23,11 +23,11 @@ import (
 // program is the command line. Flags, environment variables and messages say the same names.
 type program struct {
 	Data     string `help:"Folder of the gateway: its keys, its database, whom it trusts." env:"PASSERELLE_DATA" placeholder:"DIR" type:"path"`
-	Database string `help:"PostgreSQL database (postgres://…) for the instances, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
+	Database string `help:"PostgreSQL database (postgres://…) for the instances and the log, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
 	JSON     bool   `name:"json" help:"Print what was done as JSON, for machines."`
 
 	Config     kong.ConfigFlag `help:"JSON file with flags by their names; what is given on the command line goes before." env:"PASSERELLE_CONFIG" placeholder:"FILE"`
-	vaultFlags `embed:"" prefix:"vault-" group:"HashiCorp Vault, in the place of key files:"`
+	vaultFlags `embed:"" prefix:"vault-"`
 
 	Demo     demoCommand     `cmd:"" help:"Two operators, one person, one move: the whole journey on this machine."`
 	Export   exportCommand   `cmd:"" help:"Write a signed archive of an instance."`

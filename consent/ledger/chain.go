@@ -41,6 +41,9 @@ type links map[string]link
 // errEnded is returned for the chain of a person who was forgotten.
 var errEnded = errors.New("the person is being forgotten at this very moment: try again")
 
+// errBusy is returned where a chain cannot end while others add to it.
+var errBusy = errors.New("others log events of this person at this very moment: try again")
+
 // link reads where a chain goes on: at its beginning, if there is nothing of it.
 func (l *Reader) link(ctx context.Context, q querier, keys *personKeys) (link, error) {
 	var counter int64
@@ -72,6 +75,9 @@ func (l *Reader) opening(ctx context.Context, q querier, keys *personKeys, count
 	if err := q.QueryRowContext(ctx, query, id).Scan(&sealed); err != nil {
 		return nil, fmt.Errorf("read what opens event %d of a chain: %w", counter, err)
 	}
+	if sealed == nil {
+		return nil, errEnded // since the chain was looked up
+	}
 	return keys.decrypt(counter, sealed)
 }
 
@@ -90,20 +96,9 @@ func (l *Ledger) closeLeaf(ctx context.Context, tx *sql.Tx, id int64) error {
 	return nil
 }
 
-// place finds a person's keys and where their chain goes on. Where the person was forgotten and comes back, a new
+// place finds where the chain of a person with these keys goes on. Where the person was forgotten and comes back, a new
 // chain begins with new keys.
-func (l *Ledger) place(ctx context.Context, tx *sql.Tx, person string, known ...links) (*personKeys, link, error) {
-	keys, err := l.persons.of(ctx, person, true)
-	if err != nil {
-		return nil, link{}, err
-	}
-	for _, k := range known {
-		if at, ok := k[keys.name]; ok && at.ended {
-			return nil, link{}, errEnded
-		} else if ok {
-			return keys, at, nil
-		}
-	}
+func (l *Ledger) place(ctx context.Context, tx *sql.Tx, person string, keys *personKeys) (*personKeys, link, error) {
 	at, err := l.link(ctx, tx, keys)
 	if !errors.Is(err, errEnded) {
 		return keys, at, err

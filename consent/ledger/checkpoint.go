@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +26,16 @@ type Checkpoint struct {
 	Size   int64
 	Hash   Hash   // the root
 	Note   []byte // the signed note, with whatever cosignatures there are
+}
+
+// MarshalJSON implements [json.Marshaler]. The note is text.
+func (c Checkpoint) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Origin string `json:"origin"`
+		Size   int64  `json:"size"`
+		Root   Hash   `json:"root"`
+		Note   string `json:"note"`
+	}{c.Origin, c.Size, c.Hash, string(c.Note)})
 }
 
 func (c Checkpoint) tree() tlog.Tree { return tlog.Tree{N: c.Size, Hash: tlog.Hash(c.Hash)} }
@@ -210,5 +220,3 @@ func (w *highWater) check(ctx context.Context, log *Log, head Checkpoint) error 
 	w.last = seen.Size
 	return nil
 }
-
-func encodeHash(h Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }

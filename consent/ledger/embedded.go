@@ -34,7 +34,7 @@ type job struct {
 	state atomic.Int32
 	done  chan struct{}
 
-	records  []*record
+	made     []*made
 	logged   *Logged
 	err      error
 	panicked any
@@ -188,7 +188,9 @@ func (s *embedded) try(jobs []*job) (rest []*job, err error) {
 			err = errors.Join(err, rollback(tx))
 		}
 	}()
-	b := &batch{tx: tx, links: links{}, next: s.tree.size, begin: tx.StmtContext(ctx, s.begin), release: tx.StmtContext(ctx, s.release), undo: tx.StmtContext(ctx, s.undo)}
+	b := &batch{tx: tx, last: map[string]*made{}, next: s.tree.size, begin: tx.StmtContext(ctx, s.begin), release: tx.StmtContext(ctx, s.release), undo: tx.StmtContext(ctx, s.undo)}
+	b.maker = s.l.newMaker(len(jobs))
+	defer b.maker.finish()
 	for i, j := range jobs {
 		err := s.one(b, j)
 		switch {
@@ -208,8 +210,9 @@ func (s *embedded) try(jobs []*job) (rest []*job, err error) {
 type batch struct {
 	tx                   *sql.Tx
 	begin, release, undo *sql.Stmt
-	links                links // as they are after the functions that succeeded
-	next                 int64 // index of the next leaf
+	last                 map[string]*made // of each chain, after the functions that succeeded
+	next                 int64            // index of the next leaf
+	maker                *maker
 }
 
 // one runs one function under a savepoint. The error wraps errLost where there is no transaction afterwards.
@@ -220,15 +223,18 @@ func (s *embedded) one(b *batch, j *job) error {
 	if _, err := b.begin.Exec(); err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
-	own := links{}
+	own := map[string]*made{}
 	before := b.next
-	j.records = nil
+	j.made = nil
 	err := s.call(b, j, own)
 	if err == nil && j.panicked == nil {
 		if _, err := b.release.Exec(); err != nil {
 			return fmt.Errorf("%w: a function that is given a transaction must not end it: %w", errLost, err)
 		}
-		maps.Copy(b.links, own)
+		maps.Copy(b.last, own)
+		for _, m := range j.made {
+			b.maker.make(m)
+		}
 		return nil
 	}
 	b.next = before
@@ -240,8 +246,8 @@ func (s *embedded) one(b *batch, j *job) error {
 	return err
 }
 
-// call calls the function and makes leaves of its events.
-func (s *embedded) call(b *batch, j *job, own links) error {
+// call calls the function and finds the places of its events in their chains.
+func (s *embedded) call(b *batch, j *job, own map[string]*made) error {
 	events, err := j.call(b.tx)
 	if err != nil || j.panicked != nil {
 		return err
@@ -250,23 +256,47 @@ func (s *embedded) call(b *batch, j *job, own links) error {
 		if err := e.check(); err != nil {
 			return err
 		}
-		keys, at, err := s.l.place(j.ctx, b.tx, e.Person, own, b.links, s.links)
+		m, err := s.place(j.ctx, b, own, e)
 		if err != nil {
 			return err
 		}
-		if e.forget {
-			if err := s.l.mayEnd(at); err != nil {
-				return err
-			}
-		}
-		r := s.l.record(keys, at, e)
-		if own[keys.name], err = r.opened.next(b.next); err != nil {
-			return err
-		}
+		own[m.keys.name] = m
 		b.next++
-		j.records = append(j.records, r)
+		j.made = append(j.made, m)
 	}
 	return nil
+}
+
+// place finds where the chain of an event's person goes on: after an event of this transaction, where it was committed
+// last, or in the database.
+func (s *embedded) place(ctx context.Context, b *batch, own map[string]*made, e Event) (*made, error) {
+	keys, err := s.l.persons.of(ctx, e.Person, true)
+	if err != nil {
+		return nil, err
+	}
+	m := &made{keys: keys, event: e, id: b.next, after: own[keys.name]}
+	if m.after == nil {
+		m.after = b.last[keys.name]
+	}
+	at, known := s.links[keys.name]
+	switch {
+	case m.after != nil && m.after.event.forget:
+		return nil, errEnded
+	case e.forget && m.after != nil:
+		return nil, errBusy
+	case m.after != nil:
+		return m, nil
+	case known:
+		m.at = at
+	default:
+		if m.keys, m.at, err = s.l.place(ctx, b.tx, e.Person, keys); err != nil {
+			return nil, err
+		}
+	}
+	if e.forget {
+		return m, s.l.mayEnd(m.at)
+	}
+	return m, nil
 }
 
 // call calls the function. What it panics with is for who gave it.
@@ -277,11 +307,15 @@ func (j *job) call(tx *sql.Tx) (events []Event, err error) {
 
 // seal gives the leaves their places, signs, and commits.
 func (s *embedded) seal(ctx context.Context, b *batch, jobs []*job) error {
+	if err := b.maker.finish(); err != nil {
+		return err
+	}
 	next := s.tree.clone()
 	w := newWriter()
 	for _, j := range jobs {
 		j.logged = &Logged{ledger: s.l}
-		for _, r := range j.records {
+		for _, m := range j.made {
+			r := m.record
 			j.logged.leaves = append(j.logged.leaves, logged{id: next.size, index: next.size, hash: r.hash, counter: r.at.counter})
 			w.add(next.size, r)
 			next.append(r.hash, w.tile)
@@ -306,7 +340,7 @@ func (s *embedded) seal(ctx context.Context, b *batch, jobs []*job) error {
 	for _, j := range jobs {
 		j.logged.seen = signed
 	}
-	s.committed(next, b.links)
+	s.committed(next, b.last)
 	if signed.Note != nil {
 		s.l.advanced(signed)
 	}
@@ -314,14 +348,14 @@ func (s *embedded) seal(ctx context.Context, b *batch, jobs []*job) error {
 }
 
 // committed remembers what is committed now.
-func (s *embedded) committed(t *tree, changed links) {
+func (s *embedded) committed(t *tree, last map[string]*made) {
 	s.tree = t
 	if len(s.links) > maxPersons {
 		clear(s.links)
 	}
-	for name, at := range changed {
-		s.links[name] = at
-		if at.ended {
+	for name, m := range last {
+		s.links[name] = m.next
+		if m.next.ended {
 			delete(s.links, name)
 		}
 	}

@@ -29,10 +29,16 @@ func (l *Ledger) end(ctx context.Context, person, name string) error {
 	if _, err := l.persons.of(ctx, person, false); err != nil {
 		return err
 	}
-	if _, err := l.Append(ctx, Event{Person: person, Class: Erasure, Type: "erasure", forget: true}); err != nil {
+	var err error
+	for range maxTries {
+		if _, err = l.Append(ctx, Event{Person: person, Class: Erasure, Type: "erasure", forget: true}); !errors.Is(err, errBusy) {
+			break
+		}
+	}
+	if err != nil {
 		return err
 	}
-	_, err := l.finishErasure(ctx, name)
+	_, err = l.finishErasure(ctx, name)
 	return err
 }
 

@@ -1,18 +1,23 @@
 package ledger_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/operators/keys"
 )
 
 func TestForget(t *testing.T) {
@@ -66,34 +71,100 @@ func TestNothingOfAPersonRemains(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	f := setup(t, db)
+	store := filepath.Join(t.TempDir(), "secrets")
+	secrets, err := keys.OpenSecretFiles(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := setup(t, db, func(o *ledger.Options) { o.Secrets = fileSecrets{secrets} })
 	f.lives(t)
-	keys := f.secrets.all()
+	before := readAll(t, store)
 	if err := f.Forget(t.Context(), "alice"); err != nil {
 		t.Fatal(err)
 	}
 	texts := [][]byte{[]byte("alice"), []byte("service-1.example"), []byte("secret detail"), []byte("what-3")}
-	for name, key := range keys {
-		texts = append(texts, key)
-		if _, ok := f.secrets.all()[name]; !ok && bytes.Contains([]byte(name), []byte("alice")) {
-			t.Error("the name of a secret tells whose it is")
+	after, gone := readAll(t, store), 0
+	for name, key := range before {
+		if _, ok := after[name]; !ok {
+			gone++
+			texts = append(texts, []byte(key))
 		}
 	}
-	files, err := filepath.Glob(path + "*")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("%v, %v", files, err)
+	if gone != 1 {
+		t.Fatalf("%d keys are gone", gone)
 	}
-	for _, file := range append(files, f.opt.HighWater) {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	files := readAll(t, filepath.Dir(path))
+	if len(files) < 2 || len(files[path+"-wal"]) == 0 {
+		t.Fatalf("%d files", len(files))
+	}
+	maps.Copy(files, after)
+	maps.Copy(files, readAll(t, filepath.Dir(f.opt.HighWater)))
+	for name, data := range files {
 		for _, text := range texts {
-			if bytes.Contains(data, text) {
-				t.Errorf("%s contains %q", file, text)
+			if strings.Contains(data, string(text)) || strings.Contains(filepath.Base(name), string(text)) {
+				t.Errorf("%s contains %q", name, text)
 			}
 		}
 	}
+}
+
+// readAll reads every file below a folder.
+func readAll(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[path] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// While others log events of a person, the person can be forgotten, and comes back with the next event.
+func TestForgetWhileOthersLog(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		f := setup(t, db)
+		f.log(t, event("alice", "first"))
+		var wg sync.WaitGroup
+		n := atomic.Int64{}
+		n.Store(1)
+		for range 8 {
+			wg.Go(func() {
+				for range 25 {
+					if _, err := f.Append(t.Context(), event("alice", "x")); err == nil {
+						n.Add(1)
+					} else if !strings.Contains(err.Error(), "try again") {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		forgotten := 0
+		for range 10 {
+			err := f.Forget(t.Context(), "alice")
+			switch {
+			case err == nil:
+				forgotten++
+			case !errors.Is(err, ledger.ErrUnknown) && !strings.Contains(err.Error(), "try again"):
+				t.Error(err)
+			}
+		}
+		wg.Wait()
+		if forgotten == 0 {
+			t.Error("never forgotten")
+		}
+		checkTree(t, f.Log, settled(t, f.Ledger, n.Load()+int64(forgotten)))
+		f.log(t, event("alice", "last"))
+		if _, err := f.verify(t, f.history(t, ledger.Disclose{Person: "alice"})); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestWhatMustBeKeptIsNotForgotten(t *testing.T) {

@@ -170,7 +170,7 @@ func ReadHistory(r io.Reader) (*History, error) {
 
 // Shown is what a history proves.
 type Shown struct {
-	Checkpoint   Checkpoint    `json:"-"`
+	Checkpoint   Checkpoint    `json:"checkpoint"`
 	Cosignatures []Cosignature `json:"cosignatures,omitempty"`
 	Service      string        `json:"service,omitempty"`
 	Events       []ShownEvent  `json:"events"` // those that are opened as a whole, from the oldest

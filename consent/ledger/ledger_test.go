@@ -304,3 +304,31 @@ func checkTree(t testing.TB, log *ledger.Log, head ledger.Checkpoint) {
 		t.Fatalf("the root is %s, %v, not %s", ledger.Hash(root), err, head.Hash)
 	}
 }
+
+// Commits that concern the same persons in opposite orders do not wait for each other for ever.
+func TestOppositeOrders(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		f := setup(t, db)
+		var wg sync.WaitGroup
+		for c := range 8 {
+			wg.Go(func() {
+				for range 20 {
+					events := []ledger.Event{event("alice", "1"), event("bob", "2"), event("alice", "3"), event("carol", "4")}
+					if c%2 == 0 {
+						events[0], events[3] = events[3], events[0]
+					}
+					logged, err := f.Append(t.Context(), events...)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if entries, _, err := logged.Wait(t.Context()); err != nil || len(entries) != 4 {
+						t.Errorf("%v, %v", entries, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		checkTree(t, f.Log, settled(t, f.Ledger, 640))
+	})
+}

@@ -45,7 +45,7 @@ func (g *Log) ProveLeaf(ctx context.Context, index int64) ([]byte, error) {
 type LeafProof struct {
 	Index        int64         `json:"index"`
 	Leaf         Leaf          `json:"leaf"`
-	Checkpoint   Checkpoint    `json:"-"`
+	Checkpoint   Checkpoint    `json:"checkpoint"`
 	Cosignatures []Cosignature `json:"cosignatures,omitempty"`
 }
 

@@ -5,8 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
 // shared is the sequencer on PostgreSQL. Any number of replicas commit changes together with leaves that have no
@@ -38,6 +42,15 @@ func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) 
 		return nil, ErrClosed
 	default:
 	}
+	for try := 1; ; try++ {
+		g, err := s.try(ctx, do)
+		if err == nil || !sqldb.IsConflict(err) || try == maxTries {
+			return g, err
+		}
+	}
+}
+
+func (s *shared) try(ctx context.Context, do func(*sql.Tx) ([]Event, error)) (*Logged, error) {
 	g := &Logged{ledger: s.l}
 	own := links{}
 	err := s.l.db.Tx(ctx, func(tx *sql.Tx) error {
@@ -45,12 +58,11 @@ func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) 
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			leaf, err := s.pend(ctx, tx, e, own)
-			if err != nil {
+		g.leaves = make([]logged, len(events))
+		for _, i := range s.order(events) {
+			if g.leaves[i], err = s.pend(ctx, tx, events[i], own); err != nil {
 				return err
 			}
-			g.leaves = append(g.leaves, leaf)
 		}
 		return nil
 	})
@@ -60,6 +72,18 @@ func (s *shared) commit(ctx context.Context, do func(*sql.Tx) ([]Event, error)) 
 	}
 	s.learn(own)
 	return g, nil
+}
+
+// order is that in which chains are locked: the same in every transaction, so that no two of them wait for each other.
+// The events of one person keep theirs.
+func (s *shared) order(events []Event) []int {
+	order := make([]int, len(events))
+	names := make([]string, len(events))
+	for i := range events {
+		order[i], names[i] = i, s.l.persons.name(events[i].Person)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(names[a], names[b]) })
+	return order
 }
 
 func (s *shared) learn(own links) {
@@ -85,14 +109,26 @@ func (s *shared) forget(own links) {
 	}
 }
 
-// known returns where this replica last saw a chain.
-func (s *shared) known(name string) links {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if at, ok := s.links[name]; ok {
-		return links{name: at}
+// place finds a person's keys and where their chain goes on: in this very transaction, where this replica last saw it,
+// or, if that is too old, in the database.
+func (s *shared) place(ctx context.Context, tx *sql.Tx, person string, own links, fresh bool) (*personKeys, link, error) {
+	keys, err := s.l.persons.of(ctx, person, true)
+	if err != nil {
+		return nil, link{}, err
 	}
-	return nil
+	at, ok := own[keys.name]
+	if !ok && !fresh {
+		s.mu.Lock()
+		at, ok = s.links[keys.name]
+		s.mu.Unlock()
+	}
+	switch {
+	case at.ended:
+		return nil, link{}, errEnded
+	case ok:
+		return keys, at, nil
+	}
+	return s.l.place(ctx, tx, person, keys)
 }
 
 // pend commits an event as a leaf that has no place yet. Somebody else may have gone on with the person's chain, or
@@ -102,9 +138,9 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 	if err := e.check(); err != nil {
 		return logged{}, err
 	}
-	known := s.known(s.l.persons.name(e.Person))
+	fresh := false
 	for range maxTries {
-		keys, at, err := s.l.place(ctx, tx, e.Person, own, known)
+		keys, at, err := s.place(ctx, tx, e.Person, own, fresh)
 		if err != nil {
 			return logged{}, err
 		}
@@ -118,7 +154,7 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 		if errors.Is(err, sql.ErrNoRows) {
 			s.forget(links{keys.name: at})
 			s.l.persons.drop(keys.name)
-			known = nil
+			fresh = true
 			continue
 		}
 		if err != nil {
@@ -132,7 +168,7 @@ func (s *shared) pend(ctx context.Context, tx *sql.Tx, e Event, own links) (logg
 		own[keys.name], err = r.opened.next(id)
 		return logged{id: id, index: -1, hash: r.hash, counter: at.counter}, err
 	}
-	return logged{}, errors.New("others log events of this person faster than this one can be: try again")
+	return logged{}, errBusy
 }
 
 // insert inserts a leaf and returns its id. The error wraps sql.ErrNoRows, and nothing is inserted, where the chain

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -83,7 +85,24 @@ func (t *Trust) Open(signed []byte) (Checkpoint, []Cosignature, error) {
 	if err := t.policy.Check(c.Origin, n.Sigs); err != nil {
 		return Checkpoint{}, nil, fmt.Errorf("%w: %s", ErrUntrusted, t.missing(n.Sigs))
 	}
+	if err := strictNote(signed); err != nil {
+		return Checkpoint{}, nil, err
+	}
 	return c, t.cosignatures(n.Sigs), nil
+}
+
+// strictNote refuses signatures that are encoded in another way than the usual one, which verifiers do not look at: a
+// checkpoint has one form, so that two that differ are two.
+func strictNote(signed []byte) error {
+	_, lines, _ := bytes.Cut(signed, []byte("\n\n"))
+	for line := range bytes.Lines(lines) {
+		sig := bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte("\n"))
+		raw, err := base64.StdEncoding.DecodeString(string(sig))
+		if err != nil || base64.StdEncoding.EncodeToString(raw) != string(sig) {
+			return fmt.Errorf("%w: a signature is not written as base64 should be", ErrUntrusted)
+		}
+	}
+	return nil
 }
 
 func (t *Trust) cosignatures(sigs []note.Signature) []Cosignature {
@@ -105,11 +124,17 @@ func (t *Trust) missing(sigs []note.Signature) string {
 	var signers []string
 	own := false
 	for _, sig := range sigs {
-		signers = append(signers, sig.Name)
-		own = own || sig.Name == t.Origin
+		if sig.Name == t.Origin {
+			own = true
+		} else {
+			signers = append(signers, sig.Name)
+		}
 	}
-	if !own {
+	switch {
+	case !own:
 		return "the log itself did not sign it with a key that is known"
+	case len(signers) == 0:
+		return fmt.Sprintf("%d of the witnesses %s must have signed it, and none did", t.quorum, strings.Join(t.known, ", "))
 	}
-	return fmt.Sprintf("%d of the witnesses %s must have signed it, and these did: %s", t.quorum, strings.Join(t.known, ", "), strings.Join(signers[1:], ", "))
+	return fmt.Sprintf("%d of the witnesses %s must have signed it, and only %s did", t.quorum, strings.Join(t.known, ", "), strings.Join(signers, ", "))
 }

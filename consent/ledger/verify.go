@@ -1,9 +1,7 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -94,7 +92,8 @@ func (v Verification) Run(ctx context.Context) (verdict *Verdict, err error) {
 		return nil, fmt.Errorf("verify a log: %w", err)
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	r := &verifying{Verification: v, verdict: &Verdict{Cosignatures: []Cosignature{}, Faults: []Fault{}}, memory: m, fetch: &fetcher{source: v.Source, mirror: v.Mirror}}
+	r := &verifying{Verification: v, memory: m, verdict: &Verdict{Cosignatures: []Cosignature{}, Faults: []Fault{}}}
+	r.fetch = &fetcher{source: v.Source, mirror: v.Mirror}
 	r.tags = &tagSpool{dir: m.tagDir(), runs: m.Tags, from: m.Size, durable: v.State != ""}
 	if err := r.run(ctx); err != nil {
 		return nil, fmt.Errorf("verify a log: %w", err)
@@ -138,10 +137,8 @@ func (r *verifying) checkpoint(ctx context.Context) (c Checkpoint, ok bool, err 
 	if err != nil {
 		return Checkpoint{}, false, fmt.Errorf("fetch the checkpoint: %w", err)
 	}
-	c, r.verdict.Cosignatures, err = r.Trust.Open(signed)
-	if err == nil {
-		err = strictNote(signed)
-	}
+	c, cosigned, err := r.Trust.Open(signed)
+	r.verdict.Cosignatures = append(r.verdict.Cosignatures, cosigned...)
 	if err != nil {
 		return bad(FaultCheckpoint, err.Error())
 	}
@@ -151,69 +148,55 @@ func (r *verifying) checkpoint(ctx context.Context) (c Checkpoint, ok bool, err 
 	return c, true, nil
 }
 
-// strictNote refuses signatures that are encoded in another way than the usual one, which verifiers do not look at: a
-// checkpoint has one form, so that two that differ are two.
-func strictNote(signed []byte) error {
-	_, lines, _ := bytes.Cut(signed, []byte("\n\n"))
-	for line := range bytes.Lines(lines) {
-		sig := bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte("\n"))
-		raw, err := base64.StdEncoding.DecodeString(string(sig))
-		if err != nil || base64.StdEncoding.EncodeToString(raw) != string(sig) {
-			return fmt.Errorf("%w: a signature is not written as base64 should be", ErrUntrusted)
-		}
-	}
-	return nil
-}
-
 // extends holds the checkpoint against the one that is remembered, and returns false where there is no going on.
 func (r *verifying) extends(ctx context.Context, w *walk) (bool, error) {
 	old, ok, err := r.memory.checkpoint()
 	if err != nil {
 		return false, err
 	}
-	new := r.verdict.Checkpoint
+	shown := r.verdict.Checkpoint
 	switch {
-	case ok && new.Size < old.Size:
-		return false, r.shrunk(ctx, old, new)
-	case ok && new.Size == old.Size && new.Hash != old.Hash:
-		return false, r.fork(old, new, fmt.Sprintf("the log signed two roots of the same %d leaves, %s before and now %s", old.Size, old.Hash, new.Hash))
+	case ok && shown.Size < old.Size:
+		return false, r.shrunk(ctx, old, shown)
+	case ok && shown.Size == old.Size && shown.Hash != old.Hash:
+		return false, r.fork(old, shown, fmt.Sprintf("the log signed two roots of the same %d leaves, %s before and now %s", old.Size, old.Hash, shown.Hash))
 	}
 	if err := w.openEdge(ctx); err != nil {
 		return false, err
 	}
-	if !ok {
-		return true, r.memory.remember(new)
+	if !ok || shown.Size == old.Size {
+		return true, r.memory.remember(shown)
 	}
-	root, known, err := w.rootAt(ctx, old.Size)
+	root, sure, err := w.rootAt(ctx, old.Size)
 	switch {
 	case err != nil:
 		return false, err
-	case known && root != old.Hash:
-		return false, r.fork(old, new, fmt.Sprintf("the past was changed: the root of the first %d leaves was %s, as the log signed before, and now it is %s", old.Size, old.Hash, root))
-	case known:
-		return true, r.memory.remember(new)
+	case sure && root != old.Hash:
+		return false, r.fork(old, shown, fmt.Sprintf("the past was changed: the root of the first %d leaves was %s, as the log signed before, and now it is %s", old.Size, old.Hash, root))
+	case sure:
+		return true, r.memory.remember(shown)
 	}
 	r.fault(Fault{Kind: FaultRoot, Index: -1, Place: "checkpoint",
-		What: fmt.Sprintf("whether these %d leaves begin with the %d that the log had before cannot be told, since tiles are missing or wrong", new.Size, old.Size)})
+		What: fmt.Sprintf("whether these %d leaves begin with the %d that the log had before cannot be told, since tiles are missing or wrong", shown.Size, old.Size)})
 	return true, nil
 }
 
 // shrunk notes that a log is smaller than it was. Where it still serves the tiles of the larger one they tell whether
 // the smaller one is its beginning.
-func (r *verifying) shrunk(ctx context.Context, old, new Checkpoint) error {
+func (r *verifying) shrunk(ctx context.Context, old, shown Checkpoint) error {
 	w := newWalk(&fetcher{source: r.Source}, old, func(Fault) {})
 	if err := w.openEdge(ctx); err != nil {
 		return err
 	}
-	root, known, err := w.rootAt(ctx, new.Size)
+	root, sure, err := w.rootAt(ctx, shown.Size)
 	if err != nil {
 		return err
 	}
-	if known && root != new.Hash {
-		return r.fork(old, new, fmt.Sprintf("the log signed %d leaves before, whose first %d have the root %s, and now it signs %s for these", old.Size, new.Size, root, new.Hash))
+	if sure && root != shown.Hash {
+		return r.fork(old, shown, fmt.Sprintf("the log signed %d leaves before, whose first %d have the root %s, and now it signs %s for these", old.Size, shown.Size, root, shown.Hash))
 	}
-	what := fmt.Sprintf("the log shows an older state than before, %d leaves and not %d: it was rolled back, or you were shown a stale copy", new.Size, old.Size)
-	if !known {
+	what := fmt.Sprintf("the log shows an older state than before, %d leaves and not %d: it was rolled back, or you were shown a stale copy", shown.Size, old.Size)
+	if !sure {
 		what += ". Whether they are the same leaves cannot be told, since the tiles of the larger log are not there any more"
 	}
 	r.fault(Fault{Kind: FaultRollback, Index: -1, Place: "checkpoint", What: what})
@@ -221,8 +204,8 @@ func (r *verifying) shrunk(ctx context.Context, old, new Checkpoint) error {
 }
 
 // fork notes that a log signed two states that contradict each other, and keeps both.
-func (r *verifying) fork(old, new Checkpoint, what string) (err error) {
-	r.verdict.Evidence, err = r.memory.keepFork(time.Now(), old, new)
+func (r *verifying) fork(old, shown Checkpoint, what string) (err error) {
+	r.verdict.Evidence, err = r.memory.keepFork(time.Now(), old, shown)
 	what += ". Both signed checkpoints are kept in " + r.verdict.Evidence + ": together they prove it"
 	r.fault(Fault{Kind: FaultFork, Index: -1, Place: "checkpoint", What: what})
 	return err
@@ -255,8 +238,8 @@ func (r *verifying) leaves(ctx context.Context, w *walk) error {
 	return errors.Join(err, r.progress(w))
 }
 
-// progress remembers that the log was verified up to where the walk is, unless there was a fault before: the next run shall find it
-// again.
+// progress remembers that the log was verified up to where the walk is, unless there was a fault before: the next run
+// shall find it again.
 func (r *verifying) progress(w *walk) error {
 	if err := r.tags.flush(w.done); err != nil {
 		return err

@@ -52,7 +52,9 @@ func (k *known) at(i int) (h Hash, sure bool) {
 // guess is what one hash of a tile may be: what the tile says, and what the level below gives. nil: it says nothing.
 type guess struct{ tile, below *Hash }
 
-func (g guess) agrees() bool { return g.tile != nil && g.below != nil && *g.tile == *g.below }
+func (g guess) whole() bool   { return g.tile != nil && g.below != nil }
+func (g guess) agrees() bool  { return g.whole() && *g.tile == *g.below }
+func (g guess) clashes() bool { return g.whole() && *g.tile != *g.below }
 
 // guesses pairs what a tile says, if it says anything, with what the level below gives.
 func guesses(tile []Hash, below []*Hash) []guess {
@@ -69,33 +71,33 @@ func guesses(tile []Hash, below []*Hash) []guess {
 // maxDiffering is how many hashes may be wrong in part in the tile, in part below, so that it is found out which.
 const maxDiffering = 6
 
-// settle chooses between the guesses so that the level above confirms the choice; ok is false where none is confirmed.
-func settle(all []guess, confirms func([]Hash) bool) (chosen []Hash, ok bool) {
-	chosen = make([]Hash, len(all))
+// settle chooses between the guesses so that the level above confirms the choice, or returns nil.
+func settle(all []guess, confirms func([]Hash) bool) []Hash {
+	chosen := make([]Hash, len(all))
 	var differ []int
 	for i, g := range all {
 		switch {
 		case g.tile == nil && g.below == nil:
-			return nil, false
+			return nil
 		case g.tile == nil:
 			chosen[i] = *g.below
 			continue
 		}
 		chosen[i] = *g.tile
-		if g.below != nil && *g.below != *g.tile {
+		if g.clashes() {
 			differ = append(differ, i)
 		}
 	}
 	if confirms(chosen) {
-		return chosen, true
+		return chosen
 	}
 	for _, i := range differ {
 		chosen[i] = *all[i].below
 	}
-	if len(differ) > 0 && confirms(chosen) {
-		return chosen, true
+	if confirms(chosen) || len(differ) <= maxDiffering && mix(chosen, all, differ, confirms) {
+		return chosen
 	}
-	return chosen, len(differ) <= maxDiffering && mix(chosen, all, differ, confirms)
+	return nil
 }
 
 // mix tries every way to take some of the hashes that differ from the tile, and the others from below.
@@ -112,6 +114,18 @@ func mix(chosen []Hash, all []guess, differ []int, confirms func([]Hash) bool) b
 		}
 	}
 	return false
+}
+
+// settleBelow settles with what is right below, and then with what is deeper and deeper. Where nothing helps, it returns
+// no hashes and the last guesses.
+func settleBelow(deepest int, ask func(depth int) ([]guess, error), confirms func([]Hash) bool) (all []guess, chosen []Hash, err error) {
+	for depth := 1; depth <= deepest && chosen == nil; depth++ {
+		if all, err = ask(depth); err != nil {
+			return nil, nil, err
+		}
+		chosen = settle(all, confirms)
+	}
+	return all, chosen, nil
 }
 
 // unsettled is what is known of a tile whose hashes nothing confirms.

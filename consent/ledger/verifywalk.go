@@ -71,60 +71,67 @@ func (w *walk) openEdge(ctx context.Context) error {
 	for _, g := range got {
 		w.edge[g.L].hashes = w.read(g)
 	}
-	if w.rooted = w.edgeRoot() == w.root; w.rooted {
+	if w.rooted = w.edgeFits(); w.rooted {
 		return nil
 	}
 	return w.mendEdge(ctx, tiles)
 }
 
-// edgeRoot returns the root that the edge gives, or no hash if some of it is missing.
-func (w *walk) edgeRoot() Hash {
+// edgeFits reports whether the edge is whole and gives the signed root.
+func (w *walk) edgeFits() bool {
 	t := &tree{size: w.size}
 	for level, k := range w.edge {
 		if len(k.hashes) != edgeTile(w.size, level).W {
-			return Hash{}
+			return false
 		}
 		t.edge = append(t.edge, k.hashes)
 	}
-	return t.root()
+	return t.root() == w.root
 }
 
 // mendEdge finds out which of the tiles at the edge are wrong, with the help of what is below each of them.
 func (w *walk) mendEdge(ctx context.Context, tiles []tlog.Tile) error {
-	var all []guess
 	said := map[int][]Hash{}
 	for _, t := range tiles {
 		said[t.L] = w.edge[t.L].hashes
 	}
-	for depth := 1; depth <= len(w.edge) && !w.rooted; depth++ {
-		all = nil
+	ask := func(depth int) (all []guess, err error) {
 		for _, t := range tiles {
 			below, err := w.below(ctx, t, said[t.L], depth)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			all = append(all, guesses(said[t.L], below)...)
 		}
-		_, w.rooted = settle(all, func(hashes []Hash) bool {
-			for _, t := range tiles {
-				w.edge[t.L].hashes, hashes = hashes[:t.W:t.W], hashes[t.W:]
-			}
-			return w.edgeRoot() == w.root
-		})
+		return all, nil
 	}
-	if w.rooted {
+	all, chosen, err := settleBelow(len(w.edge), ask, func(hashes []Hash) bool {
 		for _, t := range tiles {
-			w.blame(t, said[t.L], w.edge[t.L].hashes)
+			w.edge[t.L].hashes, hashes = hashes[:t.W], hashes[t.W:]
 		}
+		return w.edgeFits()
+	})
+	if err != nil {
+		return err
+	}
+	if w.rooted = chosen != nil; !w.rooted {
+		w.loseEdge(tiles, all)
 		return nil
 	}
+	for _, t := range tiles {
+		w.blame(t, said[t.L], w.edge[t.L].hashes)
+	}
+	return nil
+}
+
+// loseEdge goes on with what the tiles at the edge and what is below them agree on, although it is not what was signed.
+func (w *walk) loseEdge(tiles []tlog.Tile, all []guess) {
 	w.fault(Fault{Kind: FaultRoot, Index: -1, Place: "checkpoint", What: fmt.Sprintf(
 		"the checkpoint has another root than what there is of its %d leaves gives: %s was signed", w.size, w.root)})
 	for _, t := range tiles {
 		w.clash(t, all[:t.W])
 		w.edge[t.L], all = unsettled(t.N, all[:t.W]), all[t.W:]
 	}
-	return nil
 }
 
 // read takes a tile's hashes; it reports one that is missing or too short, and returns nil for it.
@@ -185,18 +192,17 @@ func (w *walk) confirm(g fetched, below func(said []Hash, depth int) ([]*Hash, e
 	if said != nil && sure && perfectRoot(said) == want {
 		return known{n: g.N, hashes: said}, nil
 	}
-	var all []guess
-	for depth := 1; depth <= g.L+1; depth++ {
+	ask := func(depth int) ([]guess, error) {
 		under, err := below(said, depth)
-		if err != nil {
-			return known{}, err
-		}
-		all = guesses(said, under)
-		chosen, ok := settle(all, func(h []Hash) bool { return sure && perfectRoot(h) == want })
-		if ok {
-			w.blame(g.Tile, said, chosen)
-			return known{n: g.N, hashes: chosen}, nil
-		}
+		return guesses(said, under), err
+	}
+	all, chosen, err := settleBelow(g.L+1, ask, func(h []Hash) bool { return sure && perfectRoot(h) == want })
+	switch {
+	case err != nil:
+		return known{}, err
+	case chosen != nil:
+		w.blame(g.Tile, said, chosen)
+		return known{n: g.N, hashes: chosen}, nil
 	}
 	if !w.clash(g.Tile, all) && sure {
 		w.lost(g.Tile, all)
@@ -211,43 +217,40 @@ func nothing(n int64) known {
 
 // blame reports a tile that is not what it should be.
 func (w *walk) blame(t tlog.Tile, said, should []Hash) {
-	wrong, first := 0, 0
+	var wrong []int
 	for i, h := range said {
 		if h != should[i] {
-			if wrong++; wrong == 1 {
-				first = i
-			}
+			wrong = append(wrong, i)
 		}
 	}
-	if wrong > 0 {
+	if len(wrong) > 0 {
 		w.fault(Fault{Kind: FaultTile, Index: -1, Place: torchwood.TilePath(t), What: fmt.Sprintf(
-			"%d of the %d hashes in %s are not those that were signed; the first is that of %s", wrong, t.W, torchwood.TilePath(t), child(t, first))})
+			"%d of the %d hashes in %s are not those that were signed; the first is that of %s", len(wrong), t.W, torchwood.TilePath(t), child(t, wrong[0]))})
 	}
 }
 
 // clash reports a tile that contradicts the level below, where nothing tells which of them is right.
 func (w *walk) clash(t tlog.Tile, all []guess) bool {
-	wrong, first := 0, 0
+	var wrong []int
 	for i, g := range all {
-		if g.tile != nil && g.below != nil && *g.tile != *g.below {
-			if wrong++; wrong == 1 {
-				first = i
-			}
+		if g.clashes() {
+			wrong = append(wrong, i)
 		}
 	}
-	if wrong > 0 {
-		w.fault(Fault{Kind: FaultTile, Index: w.firstLeaf(t), Place: torchwood.TilePath(t), What: fmt.Sprintf(
-			"%d of the %d hashes in %s contradict what is below, the first %s, and nothing that was signed tells which are right: %s cannot be checked",
-			wrong, t.W, torchwood.TilePath(t), child(t, first), w.leavesBelow(t))})
+	if len(wrong) == 0 {
+		return false
 	}
-	return wrong > 0
+	w.fault(Fault{Kind: FaultTile, Index: w.firstLeaf(t), Place: torchwood.TilePath(t), What: fmt.Sprintf(
+		"%d of the %d hashes in %s contradict what is below, the first %s, and nothing that was signed tells which are right: %s cannot be checked",
+		len(wrong), t.W, torchwood.TilePath(t), child(t, wrong[0]), w.leavesBelow(t))})
+	return true
 }
 
 // lost reports leaves of which a tile and what is below it tell nothing that the level above confirms.
 func (w *walk) lost(t tlog.Tile, all []guess) {
 	f := Fault{Kind: FaultLeaf, Index: w.firstLeaf(t), Place: w.leavesBelow(t), What: fmt.Sprintf(
 		"%s are not all those that were logged: %s and all that is below it give another hash than the level above has", w.leavesBelow(t), torchwood.TilePath(t))}
-	if slices.ContainsFunc(all, func(g guess) bool { return g.tile == nil || g.below == nil }) {
+	if slices.ContainsFunc(all, func(g guess) bool { return !g.whole() }) {
 		f.Kind, f.What = FaultMissing, fmt.Sprintf("%s cannot be checked: what there is of %s and below it does not give the hash that the level above has",
 			w.leavesBelow(t), torchwood.TilePath(t))
 	}

@@ -150,9 +150,9 @@ func TestBadWitnesses(t *testing.T) {
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, good.url+"/add-checkpoint", http.StatusTemporaryRedirect)
 		},
-		"error":    func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 500) },
-		"unknown":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 404) },
-		"conflict": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "what", 409) },
+		"error":    func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
+		"unknown":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusNotFound) },
+		"conflict": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "what", http.StatusConflict) },
 		"its key":  func(w http.ResponseWriter, r *http.Request) { other.handler.ServeHTTP(w, r) },
 	}
 	for name, answer := range answers {

@@ -173,6 +173,18 @@ const (
 	sqliteUnique   = 2067
 )
 
+// The codes of transactions that PostgreSQL gave up because of others.
+const (
+	postgresSerialization = "40001"
+	postgresDeadlock      = "40P01"
+)
+
+// IsConflict reports whether err says that a transaction met another one, and may succeed if it is run again.
+func IsConflict(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == postgresSerialization || pg.Code == postgresDeadlock)
+}
+
 // IsUnique reports whether err says that a row with that key is there already.
 func IsUnique(err error) bool {
 	var pg *pgconn.PgError
