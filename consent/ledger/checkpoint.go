@@ -163,7 +163,10 @@ func (w *highWater) rise(c Checkpoint) error {
 	if w.path == "" || c.Size <= w.last {
 		return nil
 	}
-	tmp := w.path + ".new"
+	if seen, ok, err := w.read(); err == nil && ok && seen.Size >= c.Size { // another replica's file too
+		return nil
+	}
+	tmp := fmt.Sprintf("%s.%d.new", w.path, os.Getpid())
 	if err := os.WriteFile(tmp, c.Note, 0o600); err != nil {
 		return fmt.Errorf("remember the log's size: %w", err)
 	}

@@ -200,8 +200,11 @@ func (l *Ledger) outcome(a *asker, err error) bool {
 	return false
 }
 
+// due reports whether a witness is to be asked: not while it still owes an answer, nor soon after it failed.
 func (a *asker) due() bool {
-	a.mu.Lock()
+	if !a.mu.TryLock() {
+		return false
+	}
 	defer a.mu.Unlock()
 	return !time.Now().Before(a.next)
 }
@@ -248,7 +251,7 @@ func (l *Ledger) contradiction(ctx context.Context, a *asker, err error) error {
 func (l *Ledger) publish(ctx context.Context) {
 	ticker := time.NewTicker(standIn)
 	defer ticker.Stop()
-	var last time.Time
+	var p progress
 	for {
 		own := false
 		select {
@@ -258,7 +261,7 @@ func (l *Ledger) publish(ctx context.Context) {
 			own = true
 		case <-ticker.C:
 		}
-		if err := l.publishHead(ctx, own, &last); err != nil && ctx.Err() == nil {
+		if err := l.publishHead(ctx, own, &p); err != nil && ctx.Err() == nil {
 			l.opt.Log.Error("the checkpoint cannot be published", "error", err)
 		}
 		if !pause(ctx, 50*time.Millisecond) {
@@ -267,8 +270,15 @@ func (l *Ledger) publish(ctx context.Context) {
 	}
 }
 
+// progress is what this process knows of what is published.
+type progress struct {
+	size    int64     // published when we looked last
+	since   time.Time // when we first saw that size
+	offered time.Time // when we asked witnesses last
+}
+
 // publishHead publishes the newest checkpoint. Where another process committed it, that one has the time to do so first.
-func (l *Ledger) publishHead(ctx context.Context, own bool, last *time.Time) error {
+func (l *Ledger) publishHead(ctx context.Context, own bool, p *progress) error {
 	head, err := l.Head(ctx)
 	if err != nil {
 		return err
@@ -284,13 +294,21 @@ func (l *Ledger) publishHead(ctx context.Context, own bool, last *time.Time) err
 	if err != nil {
 		return err
 	}
-	if published.Size == head.Size && time.Since(*last) < republish {
+	now := time.Now()
+	if published.Size != p.size {
+		p.size, p.since = published.Size, now
+	}
+	again := republish
+	if len(published.Note) <= len(head.Note) { // nobody has cosigned it
+		again = republish / 10
+	}
+	switch {
+	case published.Size == head.Size && now.Sub(p.offered) < again:
+		return nil
+	case !own && now.Sub(p.since) < l.opt.Patience+standIn:
 		return nil
 	}
-	if !own && published.Size < head.Size && time.Since(*last) < l.opt.Patience+standIn {
-		return nil
-	}
-	*last = time.Now()
+	p.offered = now
 	return l.offer(ctx, head)
 }
 
