@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -168,8 +169,8 @@ func TestAKilledVerification(t *testing.T) {
 		verifyAndPrint(t, where)
 		return
 	}
-	p := publish(t, 60_000)
-	copy(p.leaves[59_990][6:], p.leaves[3][6:22])
+	p := publish(t, 20_000)
+	copy(p.leaves[19_990][6:], p.leaves[3][6:22])
 	p = p.resealed(t)
 	dir, state := t.TempDir(), t.TempDir()
 	p.write(t, dir)
@@ -178,15 +179,15 @@ func TestAKilledVerification(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAKilledVerification$", "-test.v")
 		cmd.Env = append(os.Environ(), "PASSERELLE_TEST_VERIFY="+strings.Join([]string{dir, state, p.vkey}, "|"))
 		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(time.Duration(30+rand.N(120))*time.Millisecond, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
+		begun := &said{word: []byte("begun"), then: func() {
+			// However slow the machine, a life is long enough in the end to get further than the one before it.
+			time.AfterFunc(time.Duration(rand.N(60+10*kills))*time.Millisecond, func() { cmd.Process.Kill() })
+		}}
+		both := io.MultiWriter(&out, begun)
+		cmd.Stdout, cmd.Stderr = both, both
+		err := cmd.Run()
 		if err == nil {
-			if !strings.Contains(out.String(), "tag 59990 leaf 59990 of 60000 from") {
+			if !strings.Contains(out.String(), "tag 19990 leaf 19990 of 20000 from") {
 				t.Fatal(out.String())
 			}
 			t.Logf("killed %d times: %s", kills, out.String())
@@ -199,6 +200,21 @@ func TestAKilledVerification(t *testing.T) {
 	t.Fatal("it never ends")
 }
 
+// said does something once, when a word is written.
+type said struct {
+	word, sofar []byte
+	then        func()
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.sofar = append(s.sofar, p...)
+	if s.then != nil && bytes.Contains(s.sofar, s.word) {
+		s.then()
+		s.then = nil
+	}
+	return len(p), nil
+}
+
 func verifyAndPrint(t *testing.T, where string) {
 	part := strings.Split(where, "|")
 	source, err := ledger.NewSource(part[0])
@@ -209,6 +225,7 @@ func verifyAndPrint(t *testing.T, where string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fmt.Println("begun")
 	verdict, got := bad(t, ledger.Verification{Source: source, Trust: trust, State: part[1], Every: 512})
 	fmt.Printf("%s of %d from %d\n", got, verdict.Checkpoint.Size, verdict.From)
 }
