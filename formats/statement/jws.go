@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
+
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 // The identity key signs two kinds of messages. The "typ" of the protected header (RFC 7515 section 4.1.9) keeps one
@@ -76,7 +78,7 @@ func general(compact string) ([]byte, error) {
 // compactOf is the reverse of general. It refuses members that general does not write, unprotected headers above all.
 func compactOf(data []byte) (string, error) {
 	var jws generalJWS
-	if err := decodeStrict(data, &jws); err != nil {
+	if err := strict.Decode(data, &jws); err != nil {
 		return "", fmt.Errorf("it is not a JWS in general JSON serialisation: %w", err)
 	}
 	if len(jws.Signatures) != 1 {
@@ -106,7 +108,7 @@ func openCompact(compact, typ string) (openedJWS, error) {
 			return opened, fmt.Errorf("part %d of the JWS is not base64url", i+1)
 		}
 	}
-	if err := decodeStrict(decoded[0], &opened.header); err != nil {
+	if err := strict.Decode(decoded[0], &opened.header); err != nil {
 		return opened, fmt.Errorf("its protected header: %w", err)
 	}
 	switch {

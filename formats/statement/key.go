@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 // ErrKey is the parent of the errors that say why a key does not speak for an operator.
@@ -150,7 +151,7 @@ func (k *Key) ValidAt(at time.Time) error {
 
 // Revoke says that nothing the key ever signed is to be believed. The reason, one line, is shown to people.
 func (k *Key) Revoke(at time.Time, reason string) error {
-	if reason == "" || len(reason) > 300 || !isLine(reason) {
+	if reason == "" || len(reason) > 300 || !strict.IsLine(reason) {
 		return fmt.Errorf("%w: revoke %s: give a reason of one line", formats.ErrInvalid, k.Kid)
 	}
 	k.Revoked = &Revocation{At: at.UTC(), Reason: reason}

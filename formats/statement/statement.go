@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 // Format is the version that this package writes. Statements of the same major version are read; a later minor
@@ -59,7 +60,7 @@ func ParseOperator(data []byte) (Operator, error) {
 	if len(data) > MaxSize {
 		return o, fmt.Errorf("%w: operator: %d bytes are above the limit of %d", formats.ErrInvalid, len(data), MaxSize)
 	}
-	if err := decodeStrict(data, &o); err != nil {
+	if err := strict.Decode(data, &o); err != nil {
 		return o, fmt.Errorf("%w: operator: %w", formats.ErrInvalid, err)
 	}
 	return o, o.Validate()
@@ -187,7 +188,7 @@ var formatForm = regexp.MustCompile(`^passerelle-statement/1\.[0-9]{1,4}$`)
 
 // decodeStatement refuses unknown members, unless the statement says that it is of a later minor version.
 func decodeStatement(payload []byte, st *Statement) error {
-	if err := checkMembers(payload); err != nil {
+	if err := strict.Check(payload); err != nil {
 		return err
 	}
 	var version struct {

@@ -22,6 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -345,7 +346,7 @@ func TestAnyNameSurvives(t *testing.T) {
 	base := example(t)
 	rapid.Check(t, func(t *rapid.T) {
 		st := base
-		st.LegalName = rapid.StringN(1, 300, -1).Filter(isLine).Draw(t, "name")
+		st.LegalName = rapid.StringN(1, 300, -1).Filter(strict.IsLine).Draw(t, "name")
 		st.Version = rapid.Int64Range(1, 1<<53-1).Draw(t, "version")
 		raw, err := Sign(st, newKey(1))
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 const successionFormat = "passerelle-succession/1.0"
@@ -46,7 +48,7 @@ func parseSuccession(compact string) (succession, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := decodeStrict(jws.payload, &s); err != nil {
+	if err := strict.Decode(jws.payload, &s); err != nil {
 		return s, err
 	}
 	if s.Format != successionFormat {

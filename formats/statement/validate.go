@@ -3,16 +3,12 @@ package statement
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"reflect"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"filippo.io/age"
-	"github.com/go-playground/validator/v10"
 
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/strict"
 )
 
 // Validate names everything that is missing or wrong in one error, which wraps [formats.ErrInvalid].
@@ -125,89 +121,17 @@ func (k *Key) recipientFault() string {
 	return ""
 }
 
-func newValidator() (*validator.Validate, error) {
-	v := validator.New(validator.WithRequiredStructEnabled())
-	v.RegisterTagNameFunc(func(f reflect.StructField) string {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		return name
-	})
-	return v, errors.Join(
-		v.RegisterValidation("operator_id", onText(func(s string) bool { _, err := ParseOperatorID(s); return err == nil })),
-		v.RegisterValidation("line", onText(isLine)),
-		v.RegisterValidation("member", onText(memberForm.MatchString)),
-		v.RegisterValidation("endpoint", onText(isEndpoint)),
-	)
-}
-
-func onText(ok func(string) bool) validator.Func {
-	return func(fl validator.FieldLevel) bool { return ok(fl.Field().String()) }
-}
-
-// isLine reports whether s can be shown on one line without misleading: UTF-8, no control characters, none that change
-// the direction of writing or are invisible (but for the joiners that some scripts need), no white space around it.
-func isLine(s string) bool {
-	const joiners = "\u200c\u200d"
-	return utf8.ValidString(s) && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !strings.ContainsRune(joiners, r)
-	})
-}
-
-// isEndpoint accepts absolute https URLs, and http ones to this machine, for trying things out.
-func isEndpoint(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || len(s) > 2000 || !isLine(s) {
-		return false
-	}
-	switch u.Hostname() {
-	case "localhost", "127.0.0.1", "::1":
-		return u.Scheme == "https" || u.Scheme == "http"
-	}
-	return u.Scheme == "https"
-}
-
 // fieldFaults holds the fields of a struct against their tags.
 func fieldFaults(target any) []string {
-	v, err := newValidator()
-	if err == nil {
-		err = v.Struct(target)
-	}
-	var fields validator.ValidationErrors
-	if err == nil {
-		return nil
-	}
-	if !errors.As(err, &fields) {
+	v, err := strict.NewValidator(
+		strict.Tag{Name: "operator_id", Is: func(s string) bool { _, err := ParseOperatorID(s); return err == nil }, Not: "an operator id such as cloud.example.org"})
+	if err != nil {
 		return []string{err.Error()}
 	}
-	faults := make([]string, 0, len(fields))
-	for _, f := range fields {
-		_, place, _ := strings.Cut(f.Namespace(), ".")
-		faults = append(faults, strings.TrimPrefix(place, "Operator.")+" "+phrase(f))
+	faults := v.Faults(target)
+	for i, fault := range faults {
+		fault = strings.TrimPrefix(fault, "Operator.")
+		faults[i] = strings.Replace(fault, " is missing here", " is missing, which a registered operator must give", 1)
 	}
 	return faults
-}
-
-func phrase(f validator.FieldError) string {
-	switch f.Tag() {
-	case "required":
-		return "is missing"
-	case "required_with":
-		return "is missing, which a registered operator must give"
-	case "max":
-		return "is more or longer than " + f.Param()
-	case "min":
-		return "is less or shorter than " + f.Param()
-	case "oneof", "eq":
-		return fmt.Sprintf("is %.60q, not %s", f.Value(), strings.ReplaceAll(f.Param(), " ", " or "))
-	case "iso3166_1_alpha2":
-		return fmt.Sprintf("is %.20q, not an ISO 3166-1 alpha-2 country code such as FR", f.Value())
-	case "operator_id":
-		return fmt.Sprintf("is %.300q, not an operator id such as cloud.example.org", f.Value())
-	case "line":
-		return fmt.Sprintf("is %.60q: hidden or control characters, or white space around it, are not allowed", f.Value())
-	case "endpoint":
-		return fmt.Sprintf("is %.300q, not an https URL", f.Value())
-	case "member":
-		return "is not a name of a-z, 0-9 and _"
-	}
-	return fmt.Sprintf("is %.100q, not a valid %s", fmt.Sprint(f.Value()), f.Tag())
 }

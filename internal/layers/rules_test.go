@@ -32,7 +32,7 @@ var rules = []rule{
 	{"transfer/web", []string{"transfer", "consent", "formats", "internal/problem", "internal/webui", "operators"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
-	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb"}},
+	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},
 	{"consent/ledger", []string{"internal/sqldb"}},
 	{"consent/oauth", []string{"consent", "consent/ledger", "internal/problem", "internal/sqldb"}},
 	{"consent/receipt", []string{"consent", "formats"}},
@@ -55,7 +55,7 @@ var rules = []rule{
 	// What an instance is made of. One codec a package, none knows another.
 	{"formats", nil},
 	{"formats/archive", []string{"formats", "formats/statement", "internal/extsort"}},
-	{"formats/statement", []string{"formats"}},
+	{"formats/statement", []string{"formats", "internal/strict"}},
 	{"formats/bankcsv", []string{"formats"}},
 	{"formats/camt", []string{"formats"}},
 	{"formats/energycsv", []string{"formats"}},
@@ -71,6 +71,7 @@ var rules = []rule{
 	{"internal/layers", nil},
 	{"internal/problem", nil},
 	{"internal/sqldb", nil},
+	{"internal/strict", nil},
 	{"internal/webui", nil},
 }
 

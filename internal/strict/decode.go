@@ -1,4 +1,8 @@
-package statement
+// Package strict reads JSON that is to be signed, or to be trusted: no member twice, none that nobody knows, no form
+// that two programs could read differently. It also holds structs against their tags and names every fault in words.
+//
+// It must never know what the JSON is about.
+package strict
 
 import (
 	"bytes"
@@ -10,13 +14,14 @@ import (
 	"unicode/utf8"
 )
 
+// maxDepth is how deep values may nest.
 const maxDepth = 16
 
 var memberForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 
-// decodeStrict decodes one JSON value that has no member twice and none that target does not know.
-func decodeStrict(data []byte, target any) error {
-	if err := checkMembers(data); err != nil {
+// Decode decodes one JSON value that has no member twice and none that target does not know.
+func Decode(data []byte, target any) error {
+	if err := Check(data); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -24,9 +29,9 @@ func decodeStrict(data []byte, target any) error {
 	return dec.Decode(target)
 }
 
-// checkMembers refuses JSON that two programs could read differently: a member given twice, a member that is not in
+// Check refuses JSON that two programs could read differently: a member given twice, a member that is not in
 // lower case (encoding/json ignores case, others do not), bad UTF-8, or something behind the value.
-func checkMembers(data []byte) error {
+func Check(data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")
 	}
