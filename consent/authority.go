@@ -1,0 +1,91 @@
+package consent
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/internal/strict"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Authority takes and keeps the decisions, and is the only door to data. Any number of goroutines, and of replicas on
+// one PostgreSQL, may use it.
+type Authority struct {
+	db       *sqldb.DB
+	ledger   *ledger.Ledger
+	operator OperatorFacts
+	packs    []governing
+	now      func() time.Time
+	decided  func(context.Context, *sql.Tx, Consent) error
+	valid    *strict.Validator
+	services services
+	streams  *streams
+	stats    *stats
+}
+
+// governing is a pack with what is kept of it.
+type governing struct {
+	Pack
+	reference string
+}
+
+// Options are what an Authority needs.
+type Options struct {
+	Operator OperatorFacts
+	Packs    []Pack
+	// Decided is called in the transaction of each decision about a consent that there was already, so that services
+	// are told. nil: nothing is done.
+	Decided func(context.Context, *sql.Tx, Consent) error
+	// Lease is how long an open stream may go on without asking whether it still may; 0 means 1.5 seconds.
+	Lease time.Duration
+	Now   func() time.Time      // nil: the clock
+	Stat  prometheus.Registerer // nil: nothing is counted
+}
+
+// New returns the authority over what is in a database, and makes its tables if there are none.
+func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*Authority, error) {
+	tables, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx, tables, "consent_version"); err != nil {
+		return nil, err
+	}
+	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, stats: newStats(opt.Stat)}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	for _, p := range opt.Packs {
+		a.packs = append(a.packs, governing{p, p.reference()})
+	}
+	a.valid, err = newValidator()
+	a.services = services{a: a, read: map[string]remembered{}}
+	a.streams = newStreams(opt.Lease)
+	return a, err
+}
+
+func newID() string { return uuid.NewString() }
+
+func micro(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicro(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}

@@ -1,0 +1,237 @@
+package consent
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/formats"
+)
+
+// Access is what a service is about to read.
+type Access struct {
+	Consent string
+	Service string
+	Dataset formats.Dataset
+	Action  Action
+	Present bool // the person asked for it just now, and there is evidence of it
+}
+
+// Permit is the proof that one access is covered by one revision of one consent, now. Only [Authority.Permit] makes
+// one that allows anything. It lasts for a short lease, which goes on as long as the consent does: see [Permit.Lease].
+type Permit struct {
+	a        *Authority
+	id       string
+	consent  Consent
+	covering []Detail // that cover it, one at least
+
+	mu    sync.Mutex
+	until time.Time // the end of the lease; monotonic
+	cut   func()    // ends what is being sent
+	ended bool
+}
+
+// Permit allows one access, and logs it first: when it returns without an error, the leaf is durable. The error wraps
+// [ErrDenied], [ErrRefused] or [ErrSuspended]. Whoever gets a permit calls [Permit.Done] in the end.
+func (a *Authority) Permit(ctx context.Context, x Access) (*Permit, error) {
+	p := &Permit{a: a}
+	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
+		p.id, p.until = newID(), time.Now().Add(a.streams.lease) // before it is looked whether the consent stands
+		return a.permit(ctx, tx, p, x)
+	})
+	if err != nil {
+		a.stats.permit(err)
+		return nil, fmt.Errorf("read %s: %w", x.Dataset, err)
+	}
+	a.stats.permit(nil)
+	a.streams.add(p)
+	return p, nil
+}
+
+func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access) ([]ledger.Event, error) {
+	now := a.now().UTC()
+	// Whoever withdraws the consent meanwhile waits for this transaction, or this one for theirs.
+	var before int64
+	err := tx.QueryRowContext(ctx, `UPDATE consent_consent SET accesses = accesses + 1, before = last, last = $3 WHERE id = $1 AND service = $2 RETURNING before`,
+		x.Consent, x.Service, micro(now)).Scan(&before)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: there is no such consent", ErrDenied)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.consent, err = a.own(ctx, tx, x.Consent, `service`, x.Service); err != nil {
+		return nil, err
+	}
+	service, err := a.active(ctx, tx, x.Service)
+	if err != nil {
+		return nil, err
+	}
+	c := &p.consent
+	if !c.Valid(now) {
+		return nil, fmt.Errorf("%w: it stands as %s", ErrDenied, c.expired(now))
+	}
+	if p.covering = covering(c.Details, x, now); len(p.covering) == 0 {
+		return nil, fmt.Errorf("%w: it does not hold %s of %s", ErrDenied, x.Action, x.Dataset)
+	}
+	facts := Facts{Now: now, Step: StepPermit, Operator: a.operator, Service: service.facts(), Consent: c.facts(now),
+		Access: &AccessFacts{Dataset: x.Dataset, Action: x.Action, Present: x.Present, Detail: &p.covering[0], Last: fromMicro(before)}}
+	packs, err := a.judge(facts)
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '')`, p.id, c.ID, c.Revision, c.Service, x.Dataset, x.Action, micro(now))
+	if err != nil {
+		return nil, err
+	}
+	return []ledger.Event{p.event("access.begun", string(x.Dataset), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action})}, nil
+}
+
+// covering returns those details that hold what is about to be read.
+func covering(details []Detail, x Access, now time.Time) (list []Detail) {
+	for _, d := range details {
+		if d.Type != InstanceMove && slices.Contains(d.Datasets, x.Dataset) && slices.Contains(d.Actions, x.Action) && now.Before(d.Expires) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// accessDetail is the detail of an access's events.
+type accessDetail struct {
+	Access  string `json:"access"`
+	Action  Action `json:"action,omitempty"`
+	Records *int64 `json:"records,omitempty"`
+	Bytes   *int64 `json:"bytes,omitempty"`
+	SHA256  string `json:"sha256,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
+}
+
+func (p *Permit) event(what, dataset, packs string, detail accessDetail) ledger.Event {
+	text, _ := json.Marshal(detail) // texts and numbers only
+	return ledger.Event{Person: p.consent.Person, Class: ledger.Access, Type: what, Service: p.consent.Service, Consent: p.consent.ID,
+		Revision: strconv.Itoa(p.consent.Revision), Dataset: dataset, Regime: packs, Detail: string(text)}
+}
+
+// Consent returns the consent as it stood when the permit was given.
+func (p *Permit) Consent() Consent { return p.consent }
+
+// Dataset reports whether the permit is for a dataset.
+func (p *Permit) Dataset(d formats.Dataset) bool {
+	return len(p.covering) > 0 && slices.ContainsFunc(p.covering, func(c Detail) bool { return slices.Contains(c.Datasets, d) })
+}
+
+// ID returns the id of the access in the records.
+func (p *Permit) ID() string { return p.id }
+
+// Lease returns until when bytes may be sent without asking again. It is in the past for a permit that nobody gave,
+// that was cut, or is done.
+func (p *Permit) Lease() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.until
+}
+
+// Prolong asks whether the consent still stands as it did, and if so prolongs the lease. An error that wraps
+// [ErrDenied] says that it does not: the permit is cut.
+func (p *Permit) Prolong(ctx context.Context) error {
+	if p.a == nil {
+		return ErrDenied
+	}
+	until := time.Now().Add(p.a.streams.lease)
+	var state State
+	var revision int
+	var expires int64
+	var suspended string
+	err := p.a.db.Read.QueryRowContext(ctx, `
+		SELECT c.state, c.revision, c.expires, s.suspended FROM consent_consent c JOIN consent_service s ON s.id = c.service WHERE c.id = $1`, p.consent.ID).
+		Scan(&state, &revision, &expires, &suspended)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("look whether the consent stands: %w", err)
+	}
+	now := p.a.now()
+	if err != nil || !state.Valid() || revision != p.consent.Revision || !now.Before(fromMicro(expires)) || suspended != "" ||
+		!slices.ContainsFunc(p.covering, func(d Detail) bool { return now.Before(d.Expires) }) {
+		p.stop()
+		return fmt.Errorf("%w: it does not stand any more as it did", ErrDenied)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return fmt.Errorf("%w: it was withdrawn", ErrDenied)
+	}
+	p.until = until
+	return nil
+}
+
+// OnCut sets what ends the sending of bytes at once: it is called when the consent ends, or right away if it has.
+func (p *Permit) OnCut(cut func()) {
+	p.mu.Lock()
+	p.cut = cut
+	ended := p.ended
+	p.mu.Unlock()
+	if ended {
+		cut()
+	}
+}
+
+// Cut reports whether the consent ended meanwhile.
+func (p *Permit) Cut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+// stop ends the lease.
+func (p *Permit) stop() {
+	p.mu.Lock()
+	p.ended, p.until = true, time.Time{}
+	cut := p.cut
+	p.mu.Unlock()
+	if cut != nil {
+		cut()
+	}
+}
+
+// Sent is what came of an access.
+type Sent struct {
+	Records int64
+	Bytes   int64
+	SHA256  formats.Hash // of the bytes of the body
+	Outcome string       // Complete, CutOff, Failed
+}
+
+// The outcomes.
+const (
+	Complete = "complete"
+	CutOff   = "cut"    // the consent ended meanwhile
+	Failed   = "failed" // the service went away, or something broke
+)
+
+// Done records, in the log too, what was sent. After it nothing may be.
+func (p *Permit) Done(ctx context.Context, s Sent) error {
+	p.mu.Lock()
+	p.until, p.cut = time.Time{}, nil
+	p.mu.Unlock()
+	_, err := p.a.ledger.Commit(context.WithoutCancel(ctx), func(tx *sql.Tx) ([]ledger.Event, error) {
+		_, err := tx.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, ended = $2, records = $3, bytes = $4, hash = $5, outcome = $6 WHERE id = $1`,
+			p.id, micro(p.a.now()), s.Records, s.Bytes, s.SHA256.String(), s.Outcome)
+		e := p.event("access.finished", datasetsOf(p.covering), "", accessDetail{Access: p.id, Records: &s.Records, Bytes: &s.Bytes, SHA256: s.SHA256.String(), Outcome: s.Outcome})
+		return []ledger.Event{e}, err
+	})
+	p.a.streams.remove(p)
+	if err != nil {
+		return fmt.Errorf("record what was sent: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package consent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/formats"
+)
+
+// Facts are all that a rule may look at: what is asked, by whom, where. They are kept with each decision, so that it can
+// be explained, and tried again under other rules.
+type Facts struct {
+	Now      time.Time     `json:"now"`
+	Step     Step          `json:"step"`
+	Operator OperatorFacts `json:"operator"`
+	Service  ServiceFacts  `json:"service"`
+	Asked    []Detail      `json:"asked,omitempty"`   // by the service
+	Granted  []Detail      `json:"granted,omitempty"` // by the person
+	Consent  *ConsentFacts `json:"consent,omitempty"` // as it stands before the step
+	Notice   *NoticeFacts  `json:"notice,omitempty"`  // what the person was shown
+	Access   *AccessFacts  `json:"access,omitempty"`
+	Session  *SessionFacts `json:"session,omitempty"`
+}
+
+// Step is what is about to happen.
+type Step string
+
+// The steps.
+const (
+	StepAsk    Step = "ask"    // a service asks
+	StepGrant  Step = "grant"  // a person says yes, also to a merge or a replacement
+	StepRenew  Step = "renew"  // a person prolongs
+	StepPermit Step = "permit" // data is about to leave
+)
+
+// OperatorFacts say who runs the gateway.
+type OperatorFacts struct {
+	ID           string   `json:"id"`
+	Country      string   `json:"country,omitempty"`
+	Roles        []string `json:"roles,omitempty"` // "intermediary", "aisp", "aspsp"
+	Registration []string `json:"registration,omitempty"`
+}
+
+// ServiceFacts say who asks.
+type ServiceFacts struct {
+	ID           string            `json:"id"`
+	LegalName    string            `json:"legal_name"`
+	Country      string            `json:"country"`
+	Registration []string          `json:"registration,omitempty"`
+	Purposes     []string          `json:"purposes"`
+	Notices      map[string]string `json:"notices"` // privacy notice by language
+	Contact      string            `json:"contact"`
+}
+
+// ConsentFacts say how a consent stands.
+type ConsentFacts struct {
+	State    State     `json:"state"`
+	Revision int       `json:"revision"`
+	Changed  time.Time `json:"changed"`
+	Expires  time.Time `json:"expires"`
+	Accesses int64     `json:"accesses"`
+}
+
+// NoticeFacts say what a person was shown.
+type NoticeFacts struct {
+	SHA256   string `json:"sha256"`
+	Language string `json:"language"`
+	Version  string `json:"version"` // of the page
+}
+
+// AccessFacts say what is about to be read.
+type AccessFacts struct {
+	Dataset formats.Dataset `json:"dataset"`
+	Action  Action          `json:"action"`
+	Present bool            `json:"present"`          // the person asked for it just now
+	Detail  *Detail         `json:"detail,omitempty"` // the detail that covers it
+	Last    time.Time       `json:"last,omitzero"`    // the access before
+}
+
+// SessionFacts say how the person was known.
+type SessionFacts struct {
+	Method        string    `json:"method"`
+	Authenticated time.Time `json:"authenticated"`
+}
+
+// Citation names where a rule stands.
+type Citation struct {
+	Law     string `json:"law"`     // "GDPR"
+	Article string `json:"article"` // "13(2)(a)"
+}
+
+func (c Citation) String() string { return c.Law + " art. " + c.Article }
+
+// Refusal is why something must not happen.
+type Refusal struct {
+	Code     string            `json:"code"` // "purpose-missing"
+	Citation Citation          `json:"citation"`
+	Text     map[string]string `json:"text"`             // in plain words, by language: "en" and "fr"
+	Advice   string            `json:"advice,omitempty"` // to whoever wrote the service, in English: what to do
+}
+
+func (r *Refusal) Error() string {
+	text := r.Text["en"]
+	if r.Advice != "" {
+		text += " " + r.Advice
+	}
+	return fmt.Sprintf("%s (%s, %s)", text, r.Code, r.Citation)
+}
+
+// Rule says what is against something; nil if nothing is. It is a function of the facts alone.
+type Rule func(Facts) *Refusal
+
+// Pack is a dated set of rules: the law as it was read from some day on.
+type Pack struct {
+	Name    string    // "gdpr"
+	Version string    // the day from which on the law applies, "2018-05-25"
+	From    time.Time // when the pack comes into force here
+	Until   time.Time // zero: until further notice
+	Source  []byte    // the text of the rules, which its hash is of
+	Rules   []Rule
+	Draft   bool
+}
+
+// ID returns "name@version".
+func (p *Pack) ID() string { return p.Name + "@" + p.Version }
+
+// Hash returns the SHA-256 of the rules' text, hexadecimal.
+func (p *Pack) Hash() string {
+	sum := sha256.Sum256(p.Source)
+	return hex.EncodeToString(sum[:])
+}
+
+// reference is what is kept of a pack with a decision.
+func (p *Pack) reference() string { return p.ID() + " " + p.Hash() }
+
+func (p *Pack) inForce(at time.Time) bool {
+	return !at.Before(p.From) && (p.Until.IsZero() || at.Before(p.Until))
+}
+
+// RefusedError is the error for what rules are against. It wraps [ErrRefused].
+type RefusedError struct{ Refusals []*Refusal }
+
+func (e *RefusedError) Error() string {
+	texts := make([]string, len(e.Refusals))
+	for i, r := range e.Refusals {
+		texts[i] = r.Error()
+	}
+	return ErrRefused.Error() + ": " + strings.Join(texts, "; ")
+}
+
+func (e *RefusedError) Unwrap() error { return ErrRefused }
+
+// judge runs the rules of the packs in force, all of them, so that whoever asks learns everything at once.
+func (a *Authority) judge(f Facts) ([]string, error) {
+	var refusals []*Refusal
+	var governed []string
+	for i := range a.packs {
+		p := &a.packs[i]
+		if !p.inForce(f.Now) {
+			continue
+		}
+		governed = append(governed, p.reference)
+		for _, rule := range p.Rules {
+			if r := rule(f); r != nil {
+				refusals = append(refusals, r)
+			}
+		}
+	}
+	if len(refusals) > 0 {
+		a.stats.refused(f.Step, refusals)
+		return nil, &RefusedError{refusals}
+	}
+	return governed, nil
+}
+
+// The errors that callers tell apart.
+var (
+	// ErrRequest is the parent of everything that is wrong with the form of what was asked.
+	ErrRequest = errors.New("the request is not understood")
+	// ErrRefused is wrapped by every [RefusedError].
+	ErrRefused = errors.New("refused")
+	// ErrNotFound is returned for what is not there, or is not one's own.
+	ErrNotFound = errors.New("not found")
+	// ErrState is returned for what cannot follow from how things stand.
+	ErrState = errors.New("this is not possible any more")
+	// ErrSuspended is returned to a service that the operator suspended.
+	ErrSuspended = errors.New("the service is suspended")
+	// ErrDenied is returned where a consent does not cover an access.
+	ErrDenied = errors.New("no consent covers this")
+	// ErrBeyond is returned where a person would grant more than was asked.
+	ErrBeyond = errors.New("more than was asked cannot be granted")
+	// ErrTaken is returned for a service id or a service name that is in use.
+	ErrTaken = errors.New("taken already")
+)
