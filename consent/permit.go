@@ -177,8 +177,10 @@ func (p *Permit) Prolong(ctx context.Context) error {
 // OnCut sets what ends the sending of bytes at once: it is called when the consent ends, or right away if it has.
 func (p *Permit) OnCut(cut func()) {
 	p.mu.Lock()
-	p.cut = cut
 	ended := p.ended
+	if !ended {
+		p.cut = cut
+	}
 	p.mu.Unlock()
 	if ended {
 		cut()
@@ -197,6 +199,7 @@ func (p *Permit) stop() {
 	p.mu.Lock()
 	p.ended, p.until = true, time.Time{}
 	cut := p.cut
+	p.cut = nil // it is called once
 	p.mu.Unlock()
 	if cut != nil {
 		cut()

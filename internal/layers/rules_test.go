@@ -33,6 +33,8 @@ var rules = []rule{
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
 	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},
+	{"consent/consenttest", []string{"consent", "consent/ledger", "internal/sqldb"}},
+	{"consent/events", []string{"consent", "internal/jobs", "internal/sqldb"}},
 	{"consent/ledger", []string{"internal/sqldb"}},
 	{"consent/oauth", []string{"consent", "consent/ledger", "internal/problem", "internal/sqldb"}},
 	{"consent/receipt", []string{"consent", "formats"}},
@@ -76,7 +78,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"operators/conformance", "internal/dbtest"}
+var forTests = []string{"consent/consenttest", "operators/conformance", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -93,7 +95,7 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"operators/conformance", "internal/dbtest"}},
+	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/dbtest"}},
 	{"C", nil}, // the program is built without cgo
 }
 
