@@ -55,6 +55,13 @@ func (a *Authority) OfService(ctx context.Context, id, service string) (Consent,
 	return c, err
 }
 
+// OfServiceIn is OfService in a transaction.
+func (a *Authority) OfServiceIn(ctx context.Context, tx *sql.Tx, id, service string) (Consent, error) {
+	c, err := a.own(ctx, tx, id, `service`, service)
+	c.State = c.expired(a.now())
+	return c, err
+}
+
 // OfPerson returns a consent of a person, as it stands now, or an error that wraps [ErrNotFound].
 func (a *Authority) OfPerson(ctx context.Context, id, person string) (Consent, error) {
 	c, err := a.own(ctx, a.db.Read, id, `person`, person)

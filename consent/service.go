@@ -179,8 +179,8 @@ func skeleton(name string) string {
 }
 
 // AddService registers a service, or replaces its registration. A name that looks like that of another service is
-// refused with an error that wraps [ErrTaken].
-func (a *Authority) AddService(ctx context.Context, s Service) error {
+// refused with an error that wraps [ErrTaken]. also, if any, runs first in the same transaction.
+func (a *Authority) AddService(ctx context.Context, s Service, also ...func(*sql.Tx) error) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -190,6 +190,11 @@ func (a *Authority) AddService(ctx context.Context, s Service) error {
 	}
 	now := a.now().UnixMicro()
 	_, err = a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
+		for _, do := range also {
+			if err := do(tx); err != nil {
+				return nil, err
+			}
+		}
 		var other string
 		err := tx.QueryRowContext(ctx, `SELECT id FROM consent_service WHERE look = $1 AND id <> $2`, skeleton(s.Name), s.ID).Scan(&other)
 		if err == nil {
@@ -213,15 +218,17 @@ func (a *Authority) AddService(ctx context.Context, s Service) error {
 	return nil
 }
 
-// RegisterService registers a service that has no id yet (RFC 7591), and returns it with its id.
-func (a *Authority) RegisterService(ctx context.Context, s Service) (Service, error) {
-	s.ID, s.Admin = "s-"+strings.ReplaceAll(newID(), "-", ""), false
-	return s, a.AddService(ctx, s)
-}
+// NewServiceID returns an id for a service that has none.
+func NewServiceID() string { return "s-" + strings.ReplaceAll(newID(), "-", "") }
 
 // Service returns a service, or an error that wraps [ErrNotFound].
 func (a *Authority) Service(ctx context.Context, id string) (*Service, error) {
 	return a.services.get(ctx, a.db.Read, id)
+}
+
+// ServiceIn is Service in a transaction.
+func (a *Authority) ServiceIn(ctx context.Context, tx *sql.Tx, id string) (*Service, error) {
+	return a.services.get(ctx, tx, id)
 }
 
 // conduct is the event of something that the operator did.
