@@ -8,6 +8,7 @@ package operators
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -25,6 +26,8 @@ var (
 	ErrUnsupported = errors.New("not supported here")
 	// ErrChanged is returned when a source changed while it was read, so that what was read is not one state.
 	ErrChanged = errors.New("the source changed while it was read")
+	// ErrContentMissing is returned for bytes that a record names and that were lost.
+	ErrContentMissing = errors.New("the content is missing")
 )
 
 // Position is a place in a source's change feed. It only grows; zero is before everything.
@@ -59,6 +62,25 @@ type Item struct {
 	// Omissions are faults and gaps that the source met here. Where no record could be made at all, the record's
 	// ID is empty.
 	Omissions []Omission
+}
+
+// Line is a record as an instance keeps it: its canonical line, which most readers pass on without parsing it.
+type Line struct {
+	Dataset  formats.Dataset
+	ID       string
+	Position Position     // of the record's last change
+	Deleted  bool         // a tombstone
+	Hash     formats.Hash // of Bytes: the same hash is the same state of the record
+	Bytes    []byte       // see [formats.Record.AppendLine]; no newline. In a walk they are good until the next step
+}
+
+// Parse decodes the record, which is good for as long as one likes.
+func (l *Line) Parse() (formats.Record, error) {
+	r, err := formats.ParseLine(l.Bytes)
+	if err != nil {
+		err = fmt.Errorf("the stored record %s/%s is damaged: %w", l.Dataset, l.ID, err)
+	}
+	return r, err
 }
 
 // Omission is [formats.Omission].

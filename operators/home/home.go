@@ -40,8 +40,9 @@ var (
 
 // Home holds instances.
 type Home struct {
-	db  *sqldb.DB
-	dir string // of the blobs that are files
+	db    *sqldb.DB
+	dir   string // of the blobs that are files
+	bells bells
 }
 
 // Open opens the instances in a database, with the blobs in a folder, and makes both if there is nothing yet.
@@ -165,6 +166,7 @@ func (h *Home) Delete(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("delete the instance %q: %w", name, err)
 	}
+	h.bells.ring(i.id)
 	return h.sweep(ctx)
 }
 

@@ -67,6 +67,24 @@ func (i *Instance) set(ctx context.Context, statement string, value any) error {
 	return nil
 }
 
+// standsAt reads the position of the instance's last change.
+func (i *Instance) standsAt(ctx context.Context, q querier) (at operators.Position, err error) {
+	err = q.QueryRowContext(ctx, `SELECT position FROM home_instance WHERE id = $1`, i.id).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, i.gone()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the position of %q: %w", i.name, err)
+	}
+	return at, nil
+}
+
+// ahead is the error about a position that the instance has not reached: it is another's, or from before a backup was
+// restored.
+func ahead(at, asked operators.Position) error {
+	return fmt.Errorf("%w: the instance stands at position %d, not yet at %d", operators.ErrUnsupported, at, asked)
+}
+
 func (i *Instance) gone() error {
 	return fmt.Errorf("an instance named %q: %w (it was deleted)", i.name, operators.ErrNotFound)
 }

@@ -48,11 +48,7 @@ func (s *Source) position(ctx context.Context) (at operators.Position, err error
 			return 0, err
 		}
 	}
-	err = s.tx.QueryRowContext(ctx, `SELECT position FROM home_instance WHERE id = $1`, s.id).Scan(&at)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = s.gone()
-	}
-	return at, err
+	return s.standsAt(ctx, s.tx)
 }
 
 // Describe implements [operators.Source].
@@ -74,7 +70,7 @@ func (s *Source) Records(ctx context.Context, after operators.Position) iter.Seq
 	return func(yield func(operators.Item, error) bool) {
 		at, err := s.position(ctx)
 		if err == nil && after > at {
-			err = fmt.Errorf("%w: the instance stands at position %d, not yet at %d", operators.ErrUnsupported, at, after)
+			err = ahead(at, after)
 		}
 		if err != nil {
 			yield(operators.Item{}, err)

@@ -84,8 +84,10 @@ func (w *writer) commit() error {
 	w.tx = nil
 	if err != nil {
 		w.fault = fmt.Errorf("commit: %w", err)
+		return w.fault
 	}
-	return w.fault
+	w.i.home.bells.ring(w.i.id)
+	return nil
 }
 
 // rollback gives up what is not committed.
