@@ -38,7 +38,7 @@ var rules = []rule{
 	{"consent/ledger", []string{"internal/sqldb"}},
 	{"consent/oauth", []string{"consent", "consent/ledger", "internal/problem", "internal/sqldb"}},
 	{"consent/receipt", []string{"consent", "formats"}},
-	{"consent/api", []string{"consent", "consent/ledger", "consent/receipt", "formats", "internal/problem"}},
+	{"consent/api", []string{"consent", "consent/ledger", "consent/receipt", "formats", "internal/problem", "internal/strict"}},
 	{"consent/web", []string{"consent", "consent/receipt", "formats", "internal/problem", "internal/webui"}},
 
 	// What can hold an instance. One adapter a package, none knows another, nor an archive.
