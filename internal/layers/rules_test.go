@@ -15,6 +15,7 @@ type rule struct {
 // transfer → operators → formats.
 var rules = []rule{
 	{"cmd/passerelle", []string{"..."}},
+	{"cmd/example-service", []string{"internal/fapi"}},
 
 	// Findings, rule packs and the regulator's view. Compliance does not know transfer, nor transfer compliance.
 	{"compliance", []string{"consent", "consent/ledger", "formats", "internal/sqldb"}},
@@ -69,6 +70,7 @@ var rules = []rule{
 	// Plumbing that belongs to no domain.
 	{"internal/dbtest", []string{"internal/sqldb"}},
 	{"internal/extsort", nil},
+	{"internal/fapi", nil},
 	{"internal/jobs", []string{"internal/sqldb"}},
 	{"internal/layers", nil},
 	{"internal/problem", nil},
