@@ -21,7 +21,7 @@ func TestLife(t *testing.T) {
 		if c.State != consent.Given || c.Revision != 1 {
 			t.Fatalf("%+v", c)
 		}
-		access := consent.Access{Consent: c.ID, Service: "invites", Dataset: formats.Contacts, Action: consent.Read}
+		access := consent.Access{Consent: c.ID, Service: "invites", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Read}
 		p, err := f.Permit(t.Context(), access)
 		if err != nil {
 			t.Fatal(err)
@@ -36,10 +36,10 @@ func TestLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, x := range map[string]consent.Access{
-			"another dataset": {Consent: c.ID, Service: "invites", Dataset: formats.Bank, Action: consent.Read},
-			"another service": {Consent: c.ID, Service: "other", Dataset: formats.Contacts, Action: consent.Read},
-			"another action":  {Consent: c.ID, Service: "invites", Dataset: formats.Contacts, Action: consent.Compute},
-			"another consent": {Consent: "x", Service: "invites", Dataset: formats.Contacts, Action: consent.Read},
+			"another dataset": {Consent: c.ID, Service: "invites", Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read},
+			"another service": {Consent: c.ID, Service: "other", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Read},
+			"another action":  {Consent: c.ID, Service: "invites", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Compute},
+			"another consent": {Consent: "x", Service: "invites", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Read},
 		} {
 			if _, err := f.Permit(t.Context(), x); !errors.Is(err, consent.ErrDenied) {
 				t.Errorf("%s: %v", name, err)
@@ -61,7 +61,7 @@ func TestWithdrawnWhileOpen(t *testing.T) {
 		f := consenttest.New(t, db)
 		f.Service(t, "invites")
 		c := f.Grant(t, "invites", "alice")
-		p, err := f.Permit(t.Context(), consent.Access{Consent: c.ID, Service: "invites", Dataset: formats.Contacts, Action: consent.Read})
+		p, err := f.Permit(t.Context(), consent.Access{Consent: c.ID, Service: "invites", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Read})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,11 +18,11 @@ import (
 
 // Access is what a service is about to read.
 type Access struct {
-	Consent string
-	Service string
-	Dataset formats.Dataset
-	Action  Action
-	Present bool // the person asked for it just now, and there is evidence of it
+	Consent  string
+	Service  string
+	Datasets []formats.Dataset // each must be covered
+	Action   Action
+	Present  bool // the person asked for it just now, and there is evidence of it
 }
 
 // Permit is the proof that one access is covered by one revision of one consent, now. Only [Authority.Permit] makes
@@ -49,7 +49,7 @@ func (a *Authority) Permit(ctx context.Context, x Access) (*Permit, error) {
 	})
 	if err != nil {
 		a.stats.permit(err)
-		return nil, fmt.Errorf("read %s: %w", x.Dataset, err)
+		return nil, fmt.Errorf("read %s: %w", x.names(), err)
 	}
 	a.stats.permit(nil)
 	a.streams.add(p)
@@ -80,27 +80,52 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 		return nil, fmt.Errorf("%w: it stands as %s", ErrDenied, c.expired(now))
 	}
 	if p.covering = covering(c.Details, x, now); len(p.covering) == 0 {
-		return nil, fmt.Errorf("%w: it does not hold %s of %s", ErrDenied, x.Action, x.Dataset)
+		return nil, fmt.Errorf("%w: it does not hold %s of %s", ErrDenied, x.Action, x.names())
 	}
 	facts := Facts{Now: now, Step: StepPermit, Operator: a.operator, Service: service.facts(), Consent: c.facts(now),
-		Access: &AccessFacts{Dataset: x.Dataset, Action: x.Action, Present: x.Present, Detail: &p.covering[0], Last: fromMicro(before)}}
+		Access: &AccessFacts{Datasets: x.Datasets, Action: x.Action, Present: x.Present, Detail: &p.covering[0], Last: fromMicro(before)}}
 	packs, err := a.judge(facts)
 	if err != nil {
 		return nil, err
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '')`, p.id, c.ID, c.Revision, c.Service, x.Dataset, x.Action, micro(now))
+		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '')`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now))
 	if err != nil {
 		return nil, err
 	}
-	return []ledger.Event{p.event("access.begun", string(x.Dataset), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action})}, nil
+	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action})}, nil
 }
 
-// covering returns those details that hold what is about to be read.
+func (x *Access) names() string {
+	names := make([]string, len(x.Datasets))
+	for i, d := range x.Datasets {
+		names[i] = string(d)
+	}
+	return strings.Join(names, " ")
+}
+
+// covering returns those details that hold some of what is about to be read, if together they hold all of it.
 func covering(details []Detail, x Access, now time.Time) (list []Detail) {
+	held := 0
+	for _, set := range x.Datasets {
+		for _, d := range details {
+			if d.Type != InstanceMove && slices.Contains(d.Datasets, set) && slices.Contains(d.Actions, x.Action) && now.Before(d.Expires) {
+				held++
+				break
+			}
+		}
+	}
+	if held < len(x.Datasets) || held == 0 {
+		return nil
+	}
 	for _, d := range details {
-		if d.Type != InstanceMove && slices.Contains(d.Datasets, x.Dataset) && slices.Contains(d.Actions, x.Action) && now.Before(d.Expires) {
+		if d.Type == InstanceMove || !slices.Contains(d.Actions, x.Action) || !now.Before(d.Expires) {
+			continue
+		}
+		// What the detail holds besides is not asked for now.
+		d.Datasets = slices.DeleteFunc(slices.Clone(d.Datasets), func(s formats.Dataset) bool { return !slices.Contains(x.Datasets, s) })
+		if len(d.Datasets) > 0 {
 			list = append(list, d)
 		}
 	}

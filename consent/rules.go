@@ -74,11 +74,11 @@ type NoticeFacts struct {
 
 // AccessFacts say what is about to be read.
 type AccessFacts struct {
-	Dataset formats.Dataset `json:"dataset"`
-	Action  Action          `json:"action"`
-	Present bool            `json:"present"`          // the person asked for it just now
-	Detail  *Detail         `json:"detail,omitempty"` // the detail that covers it
-	Last    time.Time       `json:"last,omitzero"`    // the access before
+	Datasets []formats.Dataset `json:"datasets"`
+	Action   Action            `json:"action"`
+	Present  bool              `json:"present"`          // the person asked for it just now
+	Detail   *Detail           `json:"detail,omitempty"` // the detail that covers it
+	Last     time.Time         `json:"last,omitzero"`    // the access before
 }
 
 // SessionFacts say how the person was known.
