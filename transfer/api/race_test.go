@@ -112,11 +112,14 @@ func (h *history) read(t *testing.T, from *pipes, consentID string) {
 		return
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /data/contacts HTTP/1.1\r\nHost: gateway\r\nAccept: application/x-ndjson\r\nX-Consent: %s\r\n\r\n", consentID)
+	fmt.Fprintf(conn, "GET /data/%s HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nAccept: application/x-ndjson\r\nX-Consent: %s\r\n\r\n", []string{"contacts", "calendar"}[rand.IntN(2)], consentID)
 	slow := rand.IntN(3) == 0
 	buf := make([]byte, 32<<10)
 	first := true
 	for {
+		if slow {
+			time.Sleep(time.Duration(rand.IntN(900)) * time.Millisecond)
+		}
 		late := h.withdrawn.Load()
 		n, err := conn.Read(buf)
 		if first && n > 12 && string(buf[9:12]) != "200" {
@@ -130,9 +133,6 @@ func (h *history) read(t *testing.T, from *pipes, consentID string) {
 		if err != nil {
 			h.cut.Add(1)
 			return
-		}
-		if slow {
-			time.Sleep(time.Duration(rand.IntN(900)) * time.Millisecond)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func handler(f *consenttest.Fixture, instance transfer.Reader) http.Handler {
 	return mux
 }
 
-// endless is an instance with more contacts than anybody reads.
+// endless is an instance with more contacts than anybody reads, and a calendar that is sent in one go.
 type endless struct{}
 
 func (endless) Position(context.Context) (operators.Position, error) { return 1, nil }
@@ -214,6 +214,9 @@ func (endless) Content(context.Context, formats.Blob) (io.ReadSeekCloser, error)
 func (endless) Dataset(ctx context.Context, d formats.Dataset, _ string) iter.Seq2[operators.Line, error] {
 	return func(yield func(operators.Line, error) bool) {
 		for n := 0; ctx.Err() == nil; n++ {
+			if d == formats.Calendar && n == 10 {
+				return
+			}
 			if !yield(operators.Line{Dataset: d, ID: "c", Bytes: []byte(`{"id":"c","dataset":"contacts","kind":"card","body":{"@type":"Card","version":"1.0","name":{"full":"Somebody"}}}`)}, nil) {
 				return
 			}
