@@ -106,6 +106,9 @@ func openPostgres(ctx context.Context, where string) (*DB, error) {
 // Embedded reports whether the database is a file of this process's machine.
 func (db *DB) Embedded() bool { return db.pool == nil }
 
+// Pool is the connections to PostgreSQL, for a library that speaks pgx; nil on SQLite.
+func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
 // Close closes the database.
 func (db *DB) Close() error {
 	if db.pool != nil {
