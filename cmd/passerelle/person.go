@@ -1,9 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"strings"
 
+	"golang.org/x/term"
+
+	"github.com/passerelle-cloud/passerelle/operators/accounts"
 	"github.com/passerelle-cloud/passerelle/operators/home"
 )
 
@@ -12,7 +20,8 @@ type personCommand struct {
 	Add      personAdd      `cmd:"" help:"Make an empty instance."`
 	List     personList     `cmd:"" help:"List who has an instance here."`
 	ReadOnly personReadOnly `cmd:"" help:"Let an instance be read but not written, or be written again."`
-	Remove   personRemove   `cmd:"" help:"Delete an instance with everything in it."`
+	Password personPassword `cmd:"" help:"Set the password by which a person signs in; every session of theirs ends."`
+	Remove   personRemove   `cmd:"" help:"Delete an instance with everything in it, and the person's account."`
 }
 
 type personAdd struct {
@@ -73,7 +82,124 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 	if !c.Yes {
 		return fmt.Errorf("%w: this deletes everything that %s keeps here; export it first, then say --yes", errUsage, c.Name)
 	}
-	return p.withHome(ctx, func(h *home.Home) error { return h.Delete(ctx, c.Name) })
+	return p.withAccounts(ctx, func(h *home.Home, a *accounts.Accounts) error {
+		if _, err := h.Instance(ctx, c.Name); err != nil {
+			return err
+		}
+		// The account goes first: whoever has the name after this person must not be signed in to by their password.
+		if err := a.Remove(ctx, c.Name); err != nil {
+			return err
+		}
+		if err := h.Delete(ctx, c.Name); err != nil {
+			return fmt.Errorf("the account of %s is removed, but not the instance; try again: %w", c.Name, err)
+		}
+		return nil
+	})
+}
+
+type personPassword struct {
+	Name string `arg:"" help:"Who has an instance here. The password is asked for twice, or else is one line of the standard input."`
+}
+
+func (c *personPassword) Run(ctx context.Context, p *program) error {
+	return p.withAccounts(ctx, func(h *home.Home, a *accounts.Accounts) error {
+		if _, err := h.Instance(ctx, c.Name); err != nil {
+			return err
+		}
+		password, err := p.newPassword(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		if err := a.SetPassword(ctx, c.Name, password); err != nil {
+			return err
+		}
+		if p.JSON {
+			return p.print(struct {
+				Account string `json:"account"`
+			}{c.Name})
+		}
+		fmt.Fprintf(p.out, "%s signs in by this password from now on. Whoever was signed in as %[1]s is not any more.\n", c.Name)
+		return nil
+	})
+}
+
+// newPassword asks for a password twice on a terminal, and elsewhere reads one line.
+func (p *program) newPassword(ctx context.Context, name string) (string, error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return passwordLine(os.Stdin)
+	}
+	password, err := p.askSecret(ctx, "New password of "+name+": ")
+	if err != nil {
+		return "", err
+	}
+	again, err := p.askSecret(ctx, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if again != password {
+		return "", errors.New("the two are not the same: nothing is changed")
+	}
+	return password, nil
+}
+
+// passwordLine reads the first line, without its end.
+func passwordLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, 2*accounts.MaxPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+}
+
+// askSecret asks for what nobody else shall see. The terminal shows what is typed again, also after an interrupt.
+func (p *program) askSecret(ctx context.Context, question string) (string, error) {
+	terminal := int(os.Stdin.Fd())
+	state, err := term.GetState(terminal)
+	if err != nil {
+		return "", err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	fmt.Fprint(p.err, question)
+	defer fmt.Fprintln(p.err)
+	go func() {
+		text, err := term.ReadPassword(terminal)
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return string(a.text), a.err
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), term.Restore(terminal, state))
+	}
+}
+
+func (p *program) withAccounts(ctx context.Context, do func(*home.Home, *accounts.Accounts) error) error {
+	g, err := p.openGateway()
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	h, err := g.openHome(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := g.openAccounts(ctx)
+	if err != nil {
+		return err
+	}
+	return do(h, a)
+}
+
+func (g *gateway) openAccounts(ctx context.Context) (*accounts.Accounts, error) {
+	db, err := g.openDB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return accounts.Open(ctx, db, accounts.Options{})
 }
 
 func (p *program) withHome(ctx context.Context, do func(*home.Home) error) error {
