@@ -32,6 +32,7 @@ type Client struct {
 	Key      *ecdsa.PrivateKey // P-256: proves who the client is (private_key_jwt, ES256)
 	Proof    *ecdsa.PrivateKey // P-256: what tokens are bound to (DPoP)
 	HTTP     *http.Client      // nil: the default one
+	KeyID    string            // of Key; "" means "1"
 
 	mu    sync.Mutex
 	about *metadata
@@ -52,9 +53,12 @@ type metadata struct {
 // NewKey makes a key for a client.
 func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
+// keyID is that of a key which [JWKS] publishes.
+const keyID = "1"
+
 // JWKS is the public half of a key, as a service registers it.
 func JWKS(key *ecdsa.PrivateKey) (json.RawMessage, error) {
-	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "ES256", Use: "sig", KeyID: "1"}}})
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "ES256", Use: "sig", KeyID: keyID}}})
 }
 
 // Tokens is the answer of the token endpoint.
@@ -262,7 +266,11 @@ func (c *Client) Do(ctx context.Context, method, to, token string, header http.H
 // Assertion proves who the client is (RFC 7523, private_key_jwt).
 func (c *Client) Assertion() (string, error) {
 	now := time.Now()
-	return sign(c.Key, &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{"kid": "1"}}, map[string]any{
+	kid := c.KeyID
+	if kid == "" {
+		kid = keyID
+	}
+	return sign(c.Key, &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{"kid": kid}}, map[string]any{
 		"iss": c.ID, "sub": c.ID, "aud": c.Issuer, "jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()})
 }
 
