@@ -28,11 +28,11 @@ func (s *Server) idToken(ctx context.Context, own *session, service, access stri
 	if !own.Auth.IsZero() {
 		claims["auth_time"] = seconds(own.Auth)
 	}
-	return s.sign(ctx, "JWT", claims)
+	return s.Sign(ctx, "JWT", claims)
 }
 
-// sign makes a JWS in compact form (RFC 7515, RFC 8037) with the operator's key for tokens.
-func (s *Server) sign(ctx context.Context, typ string, claims any) (string, error) {
+// Sign makes a JWS in compact form (RFC 7515, RFC 8037) with the operator's key for tokens.
+func (s *Server) Sign(ctx context.Context, typ string, claims any) (string, error) {
 	signer, kid, err := s.opt.Signer(ctx)
 	if err != nil {
 		return "", fmt.Errorf("the key for tokens: %w", err)

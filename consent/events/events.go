@@ -1,0 +1,234 @@
+// Package events tells services what became of their consents: signed Security Event Tokens (RFC 8417), pushed to an
+// endpoint of theirs (RFC 8935) again and again until they acknowledge. Whether they did, or stay silent, is recorded.
+//
+// It must never know OAuth, nor where the keys are that sign.
+package events
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/internal/jobs"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Type is the URI of the one kind of event: a consent changed, and the claim says how it stands now.
+const Type = "https://passerelle.cloud/events/consent-changed"
+
+// Options are what telling needs. All must be set but Now.
+type Options struct {
+	Issuer string
+	// Service finds out where a service wants to be told.
+	Service func(ctx context.Context, id string) (*consent.Service, error)
+	// Subject is the name under which a service knows a person.
+	Subject func(service, person string) string
+	// Sign makes a JWS (RFC 7515) of claims, with the operator's key for tokens.
+	Sign func(ctx context.Context, typ string, claims any) (string, error)
+	// Client reaches services, and nothing that is private.
+	Client *http.Client
+	Now    func() time.Time // nil: the clock
+}
+
+// Events tells services.
+type Events struct {
+	db    *sqldb.DB
+	queue *jobs.Queue
+	opt   Options
+}
+
+// tell is the kind of job that tells one event.
+const tell jobs.Kind[telling] = "consent.event"
+
+// telling is the job: which event.
+type telling struct {
+	ID string `json:"id"`
+}
+
+// New returns who puts events into the queue, and makes the tables if there are none. Nothing is told before [Events.Work].
+func New(ctx context.Context, db *sqldb.DB, queue *jobs.Queue) (*Events, error) {
+	tables, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return &Events{db: db, queue: queue}, db.Migrate(ctx, tables, "events_version")
+}
+
+// Work makes the queue tell events from now on.
+func (e *Events) Work(opt Options) error {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	e.opt = opt
+	return e.queue.Handle(tell.Worker(e.tell))
+}
+
+// Changed puts an event into the queue, in the transaction of the change.
+func (e *Events) Changed(ctx context.Context, tx *sql.Tx, c consent.Consent) error {
+	id := uuid.NewString()
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO events_event (id, consent, revision, service, person, state, made, tried, acknowledged, answer) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '')`,
+		id, c.ID, c.Revision, c.Service, c.Person, c.State, c.Changed.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("keep the event: %w", err)
+	}
+	return e.queue.Add(ctx, tx, tell.Job(telling{ID: id}), jobs.Options{})
+}
+
+// Event is what a service was told.
+type Event struct {
+	ID           string
+	Consent      string
+	Revision     int
+	Service      string
+	State        consent.State
+	Made         time.Time
+	Tried        int       // how often
+	Acknowledged time.Time // zero: the service has not answered
+	Answer       string    // what came of the last try, in words
+
+	person string
+}
+
+const columns = `id, consent, revision, service, person, state, made, tried, acknowledged, answer`
+
+func scan(row interface{ Scan(...any) error }) (Event, error) {
+	var e Event
+	var made, acknowledged int64
+	err := row.Scan(&e.ID, &e.Consent, &e.Revision, &e.Service, &e.person, &e.State, &made, &e.Tried, &acknowledged, &e.Answer)
+	e.Made = time.UnixMicro(made).UTC()
+	if acknowledged > 0 {
+		e.Acknowledged = time.UnixMicro(acknowledged).UTC()
+	}
+	return e, err
+}
+
+// Of returns what a service was told of a consent, the first first.
+func (e *Events) Of(ctx context.Context, consentID string) ([]Event, error) {
+	rows, err := e.db.Read.QueryContext(ctx, `SELECT `+columns+` FROM events_event WHERE consent = $1 ORDER BY revision`, consentID)
+	if err != nil {
+		return nil, fmt.Errorf("list the events: %w", err)
+	}
+	defer rows.Close()
+	var list []Event
+	for rows.Next() {
+		event, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, event)
+	}
+	return list, rows.Err()
+}
+
+// tell tells one event. An error makes the queue try again later.
+func (e *Events) tell(ctx context.Context, job telling) error {
+	event, err := scan(e.db.Read.QueryRowContext(ctx, `SELECT `+columns+` FROM events_event WHERE id = $1`, job.ID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return jobs.Cancel(errors.New("the event is not there any more"))
+	}
+	if err != nil {
+		return err
+	}
+	if !event.Acknowledged.IsZero() {
+		return nil // told already, by a run that died before it could say so
+	}
+	service, err := e.opt.Service(ctx, event.Service)
+	if errors.Is(err, consent.ErrNotFound) {
+		return e.record(ctx, event.ID, "the service is not registered any more", false)
+	}
+	if err != nil {
+		return err
+	}
+	if service.Events == "" {
+		return e.record(ctx, event.ID, "the service has named no endpoint for events", false)
+	}
+	answer, acknowledged, err := e.push(ctx, service.Events, event)
+	return errors.Join(err, e.record(ctx, event.ID, answer, acknowledged))
+}
+
+// set is a Security Event Token (RFC 8417 section 2.2).
+type set struct {
+	Issuer   string             `json:"iss"`
+	Issued   int64              `json:"iat"`
+	ID       string             `json:"jti"`
+	Audience string             `json:"aud"`
+	Occurred int64              `json:"toe"`
+	Subject  subject            `json:"sub_id"` // RFC 9493
+	Events   map[string]changed `json:"events"`
+}
+
+type subject struct {
+	Format string `json:"format"`
+	Issuer string `json:"iss"`
+	Name   string `json:"sub"`
+}
+
+// changed says how a consent stands.
+type changed struct {
+	Grant    string        `json:"grant_id"`
+	Revision int           `json:"revision"`
+	State    consent.State `json:"state"`
+}
+
+// push sends an event (RFC 8935 section 2), and says in words what came of it. An error is worth another try.
+func (e *Events) push(ctx context.Context, to string, event Event) (answer string, acknowledged bool, err error) {
+	token, err := e.opt.Sign(ctx, "secevent+jwt", set{
+		Issuer: e.opt.Issuer, Issued: e.opt.Now().Unix(), ID: event.ID, Audience: event.Service, Occurred: event.Made.Unix(),
+		Subject: subject{"iss_sub", e.opt.Issuer, e.opt.Subject(event.Service, event.person)},
+		Events:  map[string]changed{Type: {event.Consent, event.Revision, event.State}},
+	})
+	if err != nil {
+		return "it could not be signed", false, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader([]byte(token)))
+	if err != nil {
+		return "the endpoint is no address", false, jobs.Cancel(err)
+	}
+	r.Header.Set("Content-Type", "application/secevent+jwt")
+	r.Header.Set("Accept", "application/json")
+	response, err := e.opt.Client.Do(r)
+	if err != nil {
+		return "the endpoint cannot be reached", false, err
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // what is missing of it says nothing
+	switch {
+	case response.StatusCode == http.StatusAccepted, response.StatusCode == http.StatusOK, response.StatusCode == http.StatusNoContent:
+		return "acknowledged", true, nil
+	case response.StatusCode == http.StatusBadRequest:
+		var fault struct {
+			Code string `json:"err"`
+		}
+		_ = json.Unmarshal(body, &fault) // then there is no code
+		return fmt.Sprintf("refused: %.100q", fault.Code), false, fmt.Errorf("the service refuses the event: %.100q", fault.Code)
+	}
+	return "the endpoint answers " + response.Status, false, fmt.Errorf("the endpoint answers %d", response.StatusCode)
+}
+
+// record keeps what came of a try.
+func (e *Events) record(ctx context.Context, id, answer string, acknowledged bool) error {
+	at := int64(0)
+	if acknowledged {
+		at = e.opt.Now().UnixMicro()
+	}
+	_, err := e.db.Write.ExecContext(ctx, `UPDATE events_event SET tried = tried + 1, answer = $2, acknowledged = $3 WHERE id = $1`, id, answer, at)
+	if err != nil {
+		return fmt.Errorf("record what the service answered: %w", err)
+	}
+	return nil
+}
