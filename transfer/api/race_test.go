@@ -182,7 +182,9 @@ func handler(f *consenttest.Fixture, instance transfer.Reader) http.Handler {
 			c, err := f.OfService(r.Context(), r.Header.Get("X-Consent"), "reader")
 			return &c, err
 		},
-		Denied:   func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), http.StatusUnauthorized) },
+		Denied: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		},
 		Instance: func(context.Context, string) (transfer.Reader, error) { return instance, nil },
 		Codecs:   codecs(),
 	})
