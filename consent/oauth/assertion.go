@@ -1,0 +1,154 @@
+package oauth
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/passerelle-cloud/passerelle/consent"
+)
+
+// The limits of assertions and proofs.
+const (
+	maxJWS        = 8 << 10         // bytes
+	maxID         = 256             // bytes of a jti
+	assertionLife = 5 * time.Minute // how far ahead it may expire; it is made for one request
+	clockSkew     = 10 * time.Second
+	leastRSA      = 2048 // bits: FAPI 2.0 section 5.4.1
+)
+
+// signatures are those that are accepted: FAPI 2.0 section 5.4.1.
+var signatures = []jose.SignatureAlgorithm{jose.ES256, jose.PS256, jose.EdDSA}
+
+// claims are what an assertion or a proof says.
+type claims struct {
+	Issuer   string          `json:"iss"`
+	Subject  string          `json:"sub"`
+	Audience json.RawMessage `json:"aud"`
+	ID       string          `json:"jti"`
+	Expires  *seconds64      `json:"exp"`
+	Issued   *seconds64      `json:"iat"`
+	Before   *seconds64      `json:"nbf"`
+	Method   string          `json:"htm"`
+	Target   string          `json:"htu"`
+	Hash     string          `json:"ath"`
+	Nonce    string          `json:"nonce"`
+}
+
+// seconds64 is a NumericDate (RFC 7519 section 2), whose fraction is left aside.
+type seconds64 int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *seconds64) UnmarshalJSON(data []byte) error {
+	var f float64
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	if f < 0 || f > 1e11 {
+		return errors.New("a time that is out of bounds")
+	}
+	*s = seconds64(f)
+	return nil
+}
+
+func (s *seconds64) time() time.Time { return time.Unix(int64(*s), 0) }
+
+// parseJWS reads a compact JWS with one of the accepted algorithms, before any key is looked at.
+func parseJWS(text string) (*jose.JSONWebSignature, error) {
+	if len(text) > maxJWS {
+		return nil, fmt.Errorf("it has more than %d bytes", maxJWS)
+	}
+	signed, err := jose.ParseSignedCompact(text, signatures)
+	if err != nil {
+		return nil, errors.New("it is not a JWS in compact form, signed with ES256, PS256 or EdDSA")
+	}
+	return signed, nil
+}
+
+// byAssertion authenticates by private_key_jwt, as FAPI 2.0 section 5.3.2.1 wants it: the audience is the issuer, as one
+// string.
+func (a *clientAuth) byAssertion(ctx context.Context, form url.Values) (*consent.Service, error) {
+	if form.Get("client_assertion_type") != assertionType {
+		return nil, fmt.Errorf("%w: the client_assertion_type must be %s", errClient, assertionType)
+	}
+	signed, err := parseJWS(form.Get("client_assertion"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: the client_assertion: %w", errClient, err)
+	}
+	var c claims
+	if err := json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &c); err != nil { // to find the key; it is verified below
+		return nil, fmt.Errorf("%w: the claims of the client_assertion are not what they should be", errClient)
+	}
+	if c.Subject == "" || c.Issuer != c.Subject || form.Get("client_id") != "" && form.Get("client_id") != c.Subject {
+		return nil, fmt.Errorf("%w: iss and sub of the client_assertion must be the client_id", errClient)
+	}
+	service, err := a.registered(ctx, c.Subject, consent.PrivateKeyJWT)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.verified(ctx, signed, service); err != nil {
+		return nil, err
+	}
+	if err := a.timely(&c); err != nil {
+		return nil, fmt.Errorf("%w: the client_assertion: %w", errClient, err)
+	}
+	return service, a.once(ctx, "assertion", c.Subject, c.ID, c.Expires.time().Add(clockSkew))
+}
+
+// verified checks the signature with the keys of a service.
+func (a *clientAuth) verified(ctx context.Context, signed *jose.JSONWebSignature, service *consent.Service) error {
+	header := signed.Signatures[0].Protected
+	keys, err := a.keys.of(ctx, service, header.KeyID)
+	if err != nil {
+		return fmt.Errorf("%w: its keys cannot be had: %w", errClient, err)
+	}
+	for _, key := range keys {
+		if fits(key.Key, jose.SignatureAlgorithm(header.Algorithm)) {
+			if _, err := signed.Verify(key.Key); err == nil {
+				return nil
+			}
+		}
+	}
+	return errUnproven
+}
+
+// fits reports whether a public key is one for an algorithm, and strong enough.
+func fits(key any, alg jose.SignatureAlgorithm) bool {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		return alg == jose.ES256 && k.Curve == elliptic.P256()
+	case *rsa.PublicKey:
+		return alg == jose.PS256 && k.N.BitLen() >= leastRSA
+	case ed25519.PublicKey:
+		return alg == jose.EdDSA
+	}
+	return false
+}
+
+// timely checks everything that is not the signature.
+func (a *clientAuth) timely(c *claims) error {
+	now := a.now()
+	var audience string
+	switch {
+	case json.Unmarshal(c.Audience, &audience) != nil || audience != a.issuer:
+		return fmt.Errorf("its aud must be the issuer, %q, as a string", a.issuer)
+	case c.ID == "" || len(c.ID) > maxID:
+		return fmt.Errorf("its jti must have 1 to %d bytes", maxID)
+	case c.Expires == nil || !now.Before(c.Expires.time().Add(clockSkew)):
+		return errors.New("it has expired, or does not say when it does")
+	case c.Expires.time().After(now.Add(assertionLife + clockSkew)):
+		return fmt.Errorf("it expires in more than %s; make one for each request", assertionLife)
+	case c.Issued != nil && c.Issued.time().After(now.Add(clockSkew)), c.Before != nil && c.Before.time().After(now.Add(clockSkew)):
+		return errors.New("its iat or nbf is in the future; set your clock")
+	}
+	return nil
+}

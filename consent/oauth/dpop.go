@@ -1,0 +1,120 @@
+package oauth
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// dpop checks proofs that a caller holds a key, each made for one request (RFC 9449).
+type dpop struct {
+	once   once
+	nonces *nonces
+	now    func() time.Time
+}
+
+// proofLife is how old a proof may be. Its nonce bounds it too.
+const proofLife = time.Minute
+
+// verify checks the proof of a request to a target, and of an access token if there is one, and returns the thumbprint of
+// its key (RFC 7638). The error wraps errProof, errReplay or errNonce where the request is at fault.
+func (d *dpop) verify(ctx context.Context, r *http.Request, target, token string) (string, error) {
+	headers := r.Header.Values("DPoP")
+	if len(headers) != 1 {
+		return "", fmt.Errorf("%w: there must be one DPoP header, not %d", errProof, len(headers))
+	}
+	signed, err := parseJWS(headers[0])
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errProof, err)
+	}
+	payload, jkt, err := verified(signed)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errProof, err)
+	}
+	var c claims
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return "", fmt.Errorf("%w: its claims are not what they should be", errProof)
+	}
+	if err := d.check(&c, r.Method, target, token); err != nil {
+		return "", fmt.Errorf("%w: %w", errProof, err)
+	}
+	if !d.nonces.valid(c.Nonce) {
+		return "", errNonce
+	}
+	return jkt, d.once(ctx, "dpop", jkt, c.ID, c.Issued.time().Add(proofLife+2*clockSkew))
+}
+
+// verified checks the signature with the key that the proof brings.
+func verified(signed *jose.JSONWebSignature) (payload []byte, jkt string, err error) {
+	header := signed.Signatures[0].Protected
+	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != "dpop+jwt" {
+		return nil, "", errors.New("its typ must be dpop+jwt")
+	}
+	key := header.JSONWebKey
+	if key == nil || !key.IsPublic() || !fits(key.Key, jose.SignatureAlgorithm(header.Algorithm)) {
+		return nil, "", errors.New("its jwk must be the public key, of its algorithm: P-256, Ed25519, or RSA of 2048 bits and more")
+	}
+	if payload, err = signed.Verify(key.Key); err != nil {
+		return nil, "", errors.New("its signature is not that of its jwk")
+	}
+	sum, err := key.Thumbprint(crypto.SHA256)
+	return payload, base64.RawURLEncoding.EncodeToString(sum), err
+}
+
+// check holds the claims against the request (RFC 9449 section 4.3).
+func (d *dpop) check(c *claims, method, target, token string) error {
+	now := d.now()
+	switch {
+	case c.Method != method:
+		return fmt.Errorf("its htm is not %s", method)
+	case !sameTarget(c.Target, target):
+		return fmt.Errorf("its htu is not %s", target)
+	case c.ID == "" || len(c.ID) > maxID:
+		return fmt.Errorf("its jti must have 1 to %d bytes", maxID)
+	case c.Issued == nil || c.Issued.time().After(now.Add(clockSkew)) || now.After(c.Issued.time().Add(proofLife+clockSkew)):
+		return errors.New("its iat is missing, or too far from now")
+	}
+	if token == "" {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(token))
+	if subtle.ConstantTimeCompare([]byte(c.Hash), []byte(base64.RawURLEncoding.EncodeToString(sum[:]))) != 1 {
+		return errors.New("its ath is not the hash of the access token")
+	}
+	return nil
+}
+
+// sameTarget compares two addresses without query and fragment, after normalisation (RFC 3986 sections 6.2.2 and 6.2.3).
+func sameTarget(a, b string) bool {
+	x, ok := normalised(a)
+	y, also := normalised(b)
+	return ok && also && x == y
+}
+
+func normalised(address string) (string, bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || len(address) > 2000 {
+		return "", false
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
+	path := (&url.URL{Path: u.Path, RawPath: u.RawPath}).EscapedPath()
+	if decoded, err := url.PathUnescape(path); err == nil && !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f") {
+		path = (&url.URL{Path: decoded}).EscapedPath()
+	}
+	if path == "" {
+		path = "/"
+	}
+	return scheme + "://" + host + path, true
+}
