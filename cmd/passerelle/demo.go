@@ -50,12 +50,13 @@ func (c *demoCommand) Run(ctx context.Context, p *program) error {
 // demo is one run.
 type demo struct {
 	*program
-	dir   string
-	began time.Time
-	a, b  *operator
-	last  archive.Sealed // of the series that B gets
-	owner string         // the person's name
-	steps int
+	dir    string
+	began  time.Time
+	a, b   *operator
+	sa, sb *serving       // the same, when they serve
+	last   archive.Sealed // of the series that B gets
+	owner  string         // the person's name
+	steps  int
 }
 
 // operator is one of the two, with the person's instance.
@@ -71,6 +72,11 @@ const (
 )
 
 func (d *demo) close(keep bool) {
+	for _, s := range []*serving{d.sa, d.sb} {
+		if s != nil {
+			s.close()
+		}
+	}
 	for _, o := range []*operator{d.a, d.b} {
 		if o != nil {
 			o.Close()
@@ -93,7 +99,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.logs,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.logs,
 	} {
 		if err := do(ctx); err != nil {
 			return err

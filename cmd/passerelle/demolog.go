@@ -12,31 +12,28 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 )
 
-// logs has both operators serve their logs, each with the other as its witness, and checks them as somebody would who
-// trusts neither.
-func (d *demo) logs(ctx context.Context) (err error) {
-	d.step("All of that was logged before it happened. Somebody who trusts neither operator checks both logs over HTTP.")
-	a, err := d.serves(ctx, d.a)
-	if err != nil {
+// serve has both operators serve, each with the other as the witness of its log.
+func (d *demo) serve(ctx context.Context) (err error) {
+	if d.sa, err = d.serves(ctx, d.a); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	b, err := d.serves(ctx, d.b)
-	if err != nil {
+	if d.sb, err = d.serves(ctx, d.b); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
 	opened := make(chan error, 1)
-	go func() { opened <- a.open(ctx, b) }() // each asks the other at its start
-	if err := errors.Join(b.open(ctx, a), <-opened); err != nil {
-		return err
-	}
-	for _, pair := range [][2]*serving{{a, b}, {b, a}} {
+	go func() { opened <- d.sa.open(ctx, d.sb) }() // each asks the other at its start
+	return errors.Join(d.sb.open(ctx, d.sa), <-opened)
+}
+
+// logs checks both logs as somebody would who trusts neither operator.
+func (d *demo) logs(ctx context.Context) error {
+	d.step("All of that was logged before it happened. Somebody who trusts neither operator checks both logs over HTTP.")
+	for _, pair := range [][2]*serving{{d.sa, d.sb}, {d.sb, d.sa}} {
 		if err := d.checkLog(ctx, pair[0], pair[1]); err != nil {
 			return err
 		}
 	}
-	return d.proveHistory(ctx, b, a)
+	return d.proveHistory(ctx, d.sb, d.sa)
 }
 
 // serving is an operator's gateway that serves.
@@ -47,6 +44,8 @@ type serving struct {
 	wkey     string // of the witness
 	http     *http.Server
 	server   *server
+	stop     context.CancelFunc // of its work
+	work     <-chan error
 }
 
 func (d *demo) serves(ctx context.Context, o *operator) (*serving, error) {
@@ -66,20 +65,23 @@ func (s *serving) url() string { return "http://" + s.listener.Addr().String() }
 
 // open begins to serve, with the other one as witness.
 func (s *serving) open(ctx context.Context, other *serving) (err error) {
-	command := serveCommand{Witness: []string{other.wkey + " " + other.url() + "/witness"}, Quorum: 1, Watch: []string{other.vkey}}
-	if s.server, err = command.open(ctx, s.gateway, slog.New(slog.DiscardHandler)); err != nil {
+	command := serveCommand{Local: true, Witness: []string{other.wkey + " " + other.url() + "/witness"}, Quorum: 1, Watch: []string{other.vkey}}
+	if s.server, err = command.open(ctx, s.gateway, slog.New(slog.DiscardHandler), s.url()); err != nil {
 		return err
 	}
+	ctx, s.stop = context.WithCancel(ctx)
+	s.work = s.server.work(ctx)
 	s.http = &http.Server{Handler: s.server.routes(), ReadHeaderTimeout: headerTimeout}
 	go s.http.Serve(s.listener)
 	return nil
 }
 
 func (s *serving) close() error {
-	if s.server == nil {
+	if s.http == nil {
 		return s.listener.Close()
 	}
-	return errors.Join(s.http.Close(), s.server.ledger.Close())
+	s.stop()
+	return errors.Join(s.http.Close(), <-s.work, s.server.ledger.Close())
 }
 
 // checkLog checks one log, and waits until the other operator has cosigned it.

@@ -34,9 +34,10 @@ type program struct {
 	Import   importCommand   `cmd:"" help:"Verify an archive, then load it."`
 	Verify   verifyCommand   `cmd:"" help:"Check every byte of an archive, its signature and its claims."`
 	Inspect  inspectCommand  `cmd:"" help:"List what an archive holds, or print its records."`
-	Serve    serveCommand    `cmd:"" help:"Run a gateway: the log, for everybody to check; metrics; a witness for other operators."`
+	Serve    serveCommand    `cmd:"" help:"Run a gateway: persons decide, services read what they were granted, and everybody checks the log."`
 	Log      logCommand      `cmd:"" help:"Check a log, ours or another operator's; look into ours; make and check proofs."`
 	Person   personCommand   `cmd:"" help:"Persons who have an instance here."`
+	Service  serviceCommand  `cmd:"" help:"Services that may ask persons for data."`
 	Key      keyCommand      `cmd:"" help:"The operator's keys."`
 	Operator operatorCommand `cmd:"" help:"Who this operator is, and which others it trusts."`
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/passerelle-cloud/passerelle/consent/oauth"
 )
 
 // routes lists everything that a gateway serves. openapi.yaml says the same.
@@ -18,6 +20,40 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
+
+	// Services ask, and get tokens.
+	for _, path := range []string{oauth.PathServer, oauth.PathOpenID} {
+		mux.HandleFunc("GET "+path, s.oauth.Metadata)
+	}
+	mux.HandleFunc("GET "+oauth.PathResource, s.oauth.ResourceMetadata)
+	mux.HandleFunc("GET "+oauth.PathKeys, s.oauth.PublicKeys)
+	mux.HandleFunc("POST "+oauth.PathPushed, s.oauth.Pushed)
+	mux.HandleFunc("GET "+oauth.PathAuthorize, s.oauth.Authorize)
+	mux.HandleFunc("POST "+oauth.PathToken, s.oauth.Token)
+	mux.HandleFunc("POST "+oauth.PathIntrospect, s.oauth.Introspect)
+	mux.HandleFunc("POST "+oauth.PathRevoke, s.oauth.Revoke)
+	mux.HandleFunc("POST "+oauth.PathRegister, s.oauth.Register)
+	mux.HandleFunc("GET "+oauth.PathGrants+"/{id}", s.oauth.Grant)
+	mux.HandleFunc("DELETE "+oauth.PathGrants+"/{id}", s.oauth.EndGrant)
+
+	// Persons sign in, decide, and change their minds.
+	mux.HandleFunc("GET /assets/", s.web.Assets)
+	mux.HandleFunc("GET /sign-in", s.web.SignIn)
+	mux.HandleFunc("POST /sign-in", s.web.DoSignIn)
+	mux.HandleFunc("POST /sign-out", s.web.DoSignOut)
+	mux.HandleFunc("GET /consent/requests/{id}", s.web.Prompt)
+	mux.HandleFunc("POST /consent/requests/{id}", s.web.Decide)
+	mux.HandleFunc("GET /consents", s.web.Consents)
+	mux.HandleFunc("GET /consents/{id}", s.web.Consent)
+	mux.HandleFunc("POST /consents/{id}/withdraw", s.web.Withdraw)
+
+	// Services read what they were granted.
+	mux.HandleFunc("GET /data/changes", s.data.Changes)
+	mux.HandleFunc("GET /data/{dataset}", s.data.Dataset)
+	mux.HandleFunc("GET /data/{dataset}/{id}", s.data.Record)
+	mux.HandleFunc("GET /data/{dataset}/{id}/content", s.data.Content)
+
+	s.adminRoutes(mux, s.administrator)
 	return s.observed(mux)
 }
 

@@ -10,25 +10,38 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/consent/oauth"
+	"github.com/passerelle-cloud/passerelle/consent/web"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
+	"github.com/passerelle-cloud/passerelle/internal/jobs"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/transfer/api"
 )
 
 // serveCommand runs a gateway.
 type serveCommand struct {
-	Listen  string   `help:"Address to listen at." default:"127.0.0.1:8470" env:"PASSERELLE_LISTEN" placeholder:"ADDR"`
-	URL     string   `name:"url" help:"Where others reach this gateway; https://ADDR if there is TLS, http://ADDR otherwise." env:"PASSERELLE_URL" placeholder:"URL"`
-	TLSCert string   `name:"tls-cert" help:"File with the certificate (PEM, with the chain). It is read again when it changes." env:"PASSERELLE_TLS_CERT" type:"existingfile" placeholder:"FILE"`
-	TLSKey  string   `name:"tls-key" help:"File with the certificate's private key (PEM)." env:"PASSERELLE_TLS_KEY" type:"existingfile" placeholder:"FILE"`
-	Witness []string `help:"A witness that cosigns our log: its key and its URL, with a space between them. Several allowed." env:"PASSERELLE_WITNESS" sep:"none" placeholder:"'KEY URL'"`
-	Quorum  int      `help:"How many witnesses should have cosigned a checkpoint before it is published." env:"PASSERELLE_QUORUM" default:"0" placeholder:"N"`
-	Watch   []string `help:"Key of another operator's log that we witness. Several allowed." env:"PASSERELLE_WATCH" sep:"none" placeholder:"KEY"`
-	LogJSON bool     `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
+	Listen     string   `help:"Address to listen at." default:"127.0.0.1:8470" env:"PASSERELLE_LISTEN" placeholder:"ADDR"`
+	URL        string   `name:"url" help:"Where others reach this gateway; https://ADDR if there is TLS, http://ADDR otherwise." env:"PASSERELLE_URL" placeholder:"URL"`
+	TLSCert    string   `name:"tls-cert" help:"File with the certificate (PEM, with the chain). It is read again when it changes." env:"PASSERELLE_TLS_CERT" type:"existingfile" placeholder:"FILE"`
+	TLSKey     string   `name:"tls-key" help:"File with the certificate's private key (PEM)." env:"PASSERELLE_TLS_KEY" type:"existingfile" placeholder:"FILE"`
+	Witness    []string `help:"A witness that cosigns our log: its key and its URL, with a space between them. Several allowed." env:"PASSERELLE_WITNESS" sep:"none" placeholder:"'KEY URL'"`
+	Quorum     int      `help:"How many witnesses should have cosigned a checkpoint before it is published." env:"PASSERELLE_QUORUM" default:"0" placeholder:"N"`
+	Watch      []string `help:"Key of another operator's log that we witness. Several allowed." env:"PASSERELLE_WATCH" sep:"none" placeholder:"KEY"`
+	MTLSListen string   `name:"mtls-listen" help:"Second address, at which services present their certificates (RFC 8705); needs --tls-cert." env:"PASSERELLE_MTLS_LISTEN" placeholder:"ADDR"`
+	MTLSURL    string   `name:"mtls-url" help:"Where services reach that second address." env:"PASSERELLE_MTLS_URL" placeholder:"URL"`
+	ClientCA   string   `name:"client-ca" help:"File with the authorities (PEM) that vouch for services' certificates (tls_client_auth)." env:"PASSERELLE_CLIENT_CA" type:"existingfile" placeholder:"FILE"`
+	Local      bool     `help:"Let services be on this machine, for trying things out: their keys and events may be at private addresses." env:"PASSERELLE_LOCAL"`
+	LogJSON    bool     `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
 }
 
 // How long a request, and the end, may take.
@@ -40,8 +53,13 @@ const (
 
 // Run serves until it is told to stop (SIGINT, SIGTERM), lets requests end, and stops.
 func (c *serveCommand) Run(ctx context.Context, p *program) (err error) {
-	if (c.TLSCert == "") != (c.TLSKey == "") {
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return fmt.Errorf("%w: --tls-cert and --tls-key go together", errUsage)
+	case c.MTLSListen != "" && c.TLSCert == "":
+		return fmt.Errorf("%w: --mtls-listen needs --tls-cert and --tls-key", errUsage)
+	case (c.MTLSListen == "") != (c.MTLSURL == ""):
+		return fmt.Errorf("%w: --mtls-listen and --mtls-url go together", errUsage)
 	}
 	g, err := p.openGateway()
 	if err != nil {
@@ -49,17 +67,25 @@ func (c *serveCommand) Run(ctx context.Context, p *program) (err error) {
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
 	log := c.logger(p.err)
-	s, err := c.open(ctx, g, log)
+	listeners, err := c.listen()
+	if err != nil {
+		return err
+	}
+	defer listeners.close()
+	s, err := c.open(ctx, g, log, c.where(listeners.main))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.ledger.Close()) }()
-	listener, err := c.listen()
-	if err != nil {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	work := s.work(running)
+	defer func() { stop(); err = errors.Join(err, <-work) }()
+	if err := s.serveAdmin(running, g.dir); err != nil {
 		return err
 	}
-	c.greet(ctx, p, g, listener)
-	return c.serve(ctx, listener, s.routes(), log)
+	c.greet(ctx, p, g, listeners.main)
+	return c.serve(ctx, listeners, s.routes(), log)
 }
 
 func (c *serveCommand) logger(to io.Writer) *slog.Logger {
@@ -71,13 +97,21 @@ func (c *serveCommand) logger(to io.Writer) *slog.Logger {
 
 // server is what the routes need.
 type server struct {
-	ledger  *ledger.Ledger
-	witness *ledger.Cosigner
-	metrics *prometheus.Registry
-	log     *slog.Logger
+	db        *sqldb.DB
+	ledger    *ledger.Ledger
+	witness   *ledger.Cosigner
+	authority *consent.Authority
+	oauth     *oauth.Server
+	accounts  *accounts.Accounts
+	jobs      *jobs.Queue
+	events    *events.Events
+	web       *web.Web
+	data      *api.API
+	metrics   *prometheus.Registry
+	log       *slog.Logger
 }
 
-func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger) (*server, error) {
+func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger, url string) (*server, error) {
 	s := &server{metrics: prometheus.NewRegistry(), log: log}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options, err := g.ledgerOptions(ctx)
@@ -99,8 +133,13 @@ func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger) (
 	if s.witness, err = g.openWitness(ctx, c.Watch, log); err != nil {
 		return nil, err
 	}
-	s.ledger, err = ledger.Open(ctx, db, options)
-	return s, err
+	if s.ledger, err = ledger.Open(ctx, db, options); err != nil {
+		return nil, err
+	}
+	if err := s.openConsent(ctx, g, c, url); err != nil {
+		return nil, errors.Join(err, s.ledger.Close())
+	}
+	return s, nil
 }
 
 // openWitness makes us a witness of others' logs.
@@ -123,28 +162,64 @@ func (g *gateway) openWitness(ctx context.Context, watch []string, log *slog.Log
 
 func witnessName(id statement.OperatorID) string { return string(id) + "/witness" }
 
-func (c *serveCommand) listen() (net.Listener, error) {
-	listener, err := net.Listen("tcp", c.Listen)
+// work does what is to be done in the background until the context ends, and then says what went wrong with it.
+func (s *server) work(ctx context.Context) <-chan error {
+	go s.oauth.Run(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.jobs.Run(ctx) }()
+	return ended
+}
+
+// listeners are where a gateway is reached: by everybody, and by services that present certificates.
+type listeners struct{ main, mtls net.Listener }
+
+func (l *listeners) close() {
+	l.main.Close()
+	if l.mtls != nil {
+		l.mtls.Close()
+	}
+}
+
+func (c *serveCommand) listen() (*listeners, error) {
+	main, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s (choose another address with --listen): %w", c.Listen, err)
 	}
+	l := &listeners{main: main}
 	if c.TLSCert == "" {
-		return listener, nil
+		return l, nil
 	}
 	certificates, err := newCertificates(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		l.close()
+		return nil, err
 	}
-	return tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certificates.get}), nil
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certificates.get}
+	l.main = tls.NewListener(main, config)
+	if c.MTLSListen == "" {
+		return l, nil
+	}
+	second, err := net.Listen("tcp", c.MTLSListen)
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("listen at %s (choose another address with --mtls-listen): %w", c.MTLSListen, err)
+	}
+	asking := config.Clone()
+	asking.ClientAuth = tls.RequestClientCert // whose it is the authorization server finds out
+	l.mtls = tls.NewListener(second, asking)
+	return l, nil
 }
 
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+func (c *serveCommand) serve(ctx context.Context, listeners *listeners, handler http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(listener) }()
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(listeners.main) }()
+	if listeners.mtls != nil {
+		go func() { ended <- srv.Serve(listeners.mtls) }()
+	}
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve: %w", err)
@@ -160,16 +235,21 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, handler
 	return nil
 }
 
+// where is the address at which others reach this gateway; without a slash at the end, since it is the issuer's name.
+func (c *serveCommand) where(listener net.Listener) string {
+	if c.URL != "" {
+		return strings.TrimRight(c.URL, "/")
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + listener.Addr().String()
+}
+
 // greet says where the gateway is and how to check its log.
 func (c *serveCommand) greet(ctx context.Context, p *program, g *gateway, listener net.Listener) {
-	url := c.URL
-	if url == "" {
-		scheme := "http"
-		if c.TLSCert != "" {
-			scheme = "https"
-		}
-		url = scheme + "://" + listener.Addr().String()
-	}
+	url := c.where(listener)
 	fmt.Fprintf(p.out, "Passerelle serves %s\n", url)
 	if key, err := g.vkey(ctx); err == nil {
 		fmt.Fprintf(p.out, "Anybody checks its log:  passerelle log verify %s/log --key '%s'\n", url, key)

@@ -74,19 +74,34 @@ func subscribed(c *consent.Consent) (list []formats.Dataset) {
 	return list
 }
 
-// reached returns the position up to which changes are told, having waited for one if there was none.
+// between is how often a request that waits looks whether its consent still stands.
+const between = 2 * time.Second
+
+// reached returns the position up to which changes are told, having waited for one if there was none. Nobody waits on a
+// consent that has ended.
 func (q *reading) reached(c changesOf) (operators.Position, error) {
 	at, err := q.from.Position(q.r.Context())
-	if err != nil || c.wait == 0 || at != c.since {
-		return at, err
+	for until := time.Now().Add(c.wait); err == nil && at == c.since && time.Now().Before(until); {
+		if at, err = q.wait(c.since, min(between, time.Until(until))); err != nil || at != c.since {
+			break
+		}
+		standing, e := q.opt.Authority.OfService(q.r.Context(), q.consent.ID, q.consent.Service)
+		if e == nil && !standing.State.Valid() {
+			e = fmt.Errorf("%w: it ended while you waited", consent.ErrDenied)
+		}
+		err = e
 	}
-	ctx, stop := context.WithTimeout(q.r.Context(), c.wait)
+	return at, err
+}
+
+func (q *reading) wait(since operators.Position, atMost time.Duration) (operators.Position, error) {
+	ctx, stop := context.WithTimeout(q.r.Context(), atMost)
 	defer stop()
-	moved, err := q.from.Wait(ctx, c.since)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return at, nil
+	at, err := q.from.Wait(ctx, since)
+	if errors.Is(err, context.DeadlineExceeded) && q.r.Context().Err() == nil {
+		return since, nil
 	}
-	return moved, err
+	return at, err
 }
 
 // changes sends a page of changes, with the position that the next request begins at.

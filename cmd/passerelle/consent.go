@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/consent/events"
+	"github.com/passerelle-cloud/passerelle/consent/oauth"
+	"github.com/passerelle-cloud/passerelle/consent/web"
+	"github.com/passerelle-cloud/passerelle/formats/statement"
+	"github.com/passerelle-cloud/passerelle/internal/jobs"
+	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/api"
+)
+
+// openAuthority opens what is needed to administer.
+func (g *gateway) openAuthority(ctx context.Context) (*server, error) {
+	log, err := g.openLedger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{ledger: log, log: slog.New(slog.DiscardHandler)}
+	if err := s.openAuthority(ctx, g); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return s, nil
+}
+
+// openAuthority opens who decides, over the log that is open.
+func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return err
+	}
+	if s.db, err = g.openDB(ctx); err != nil {
+		return err
+	}
+	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: []consent.Pack{gdpr.Pack()}}
+	if s.events != nil {
+		options.Decided = s.events.Changed
+	}
+	if s.metrics != nil {
+		options.Stat = s.metrics
+	}
+	if s.authority, err = consent.New(ctx, s.db, s.ledger, options); err != nil {
+		return err
+	}
+	return oauth.Migrate(ctx, s.db)
+}
+
+func operatorFacts(o statement.Operator) consent.OperatorFacts {
+	f := consent.OperatorFacts{ID: string(o.ID), Country: o.Country, Roles: []string{"intermediary"}}
+	for _, r := range o.Registrations {
+		f.Registration = append(f.Registration, r.Scheme+":"+r.Value)
+	}
+	return f
+}
+
+// openConsent opens what asks persons, and serves their data to services.
+func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, issuer string) (err error) {
+	if s.db, err = g.openDB(ctx); err != nil {
+		return err
+	}
+	if s.jobs, err = jobs.New(ctx, s.db, jobs.Config{Log: s.log, Metrics: s.metrics}); err != nil {
+		return err
+	}
+	if s.events, err = events.New(ctx, s.db, s.jobs); err != nil {
+		return err
+	}
+	if err := s.openAuthority(ctx, g); err != nil {
+		return err
+	}
+	secrets, err := g.secrets(ctx)
+	if err != nil {
+		return err
+	}
+	secret, err := secrets.MakeSecret(ctx, "oauth")
+	if err != nil {
+		return fmt.Errorf("the secret that tokens are made with: %w", err)
+	}
+	trust, err := c.clientCAs()
+	if err != nil {
+		return err
+	}
+	if s.oauth, err = oauth.New(ctx, s.db, s.ledger, s.authority, oauth.Options{
+		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Log: s.log,
+		Prompt: func(request string) string { return "/consent/requests/" + request },
+		Fault:  func(w http.ResponseWriter, r *http.Request, status int, what string) { s.web.Fault(w, r, status, what) },
+	}); err != nil {
+		return err
+	}
+	err = s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
+	if err != nil {
+		return err
+	}
+	if s.accounts, err = g.openAccounts(ctx); err != nil {
+		return err
+	}
+	if s.web, err = s.openWeb(ctx, g, issuer); err != nil {
+		return err
+	}
+	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics,
+		Instance: func(ctx context.Context, person string) (transfer.Reader, error) {
+			instance, err := openInstance(ctx, g, person, false)
+			if err != nil {
+				return nil, err
+			}
+			return instance.Reader(), nil
+		}})
+	return nil
+}
+
+// clientCAs are who may vouch for services' certificates.
+func (c *serveCommand) clientCAs() (*x509.CertPool, error) {
+	if c.ClientCA == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(c.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate (PEM)", c.ClientCA)
+	}
+	return pool, nil
+}
+
+// tokenSigner is the operator's key for tokens.
+func (g *gateway) tokenSigner(ctx context.Context) (crypto.Signer, string, error) {
+	store, err := g.keys(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	signer, err := store.Signer(ctx, statement.UseTokens)
+	return signer.Signer, signer.Kid, err
+}
+
+// tokenKeys are all keys that verify what the operator's key for tokens signed, as a JWK set.
+func (g *gateway) tokenKeys(ctx context.Context) ([]byte, error) {
+	store, err := g.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	public, err := store.Public(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set := struct {
+		Keys []map[string]any `json:"keys"`
+	}{[]map[string]any{}}
+	for _, k := range public.Keys {
+		if k.Use != statement.UseTokens || k.Revoked != nil {
+			continue
+		}
+		set.Keys = append(set.Keys, map[string]any{"kty": k.JWK.Kty, "crv": k.JWK.Crv, "x": k.JWK.X, "kid": k.Kid, "use": "sig", "alg": "EdDSA"})
+	}
+	return json.Marshal(set)
+}
+
+// caller is the consent that a request's token names.
+func (s *server) caller(r *http.Request) (*consent.Consent, error) {
+	bearer, err := s.oauth.Bearer(r)
+	if err != nil {
+		return nil, err
+	}
+	if bearer.Consent == nil {
+		return nil, s.oauth.Insufficient("Persons' data needs a token that their consent gave.")
+	}
+	return bearer.Consent, nil
+}
+
+// denied answers a request without a token that is good for it.
+func (s *server) denied(w http.ResponseWriter, _ *http.Request, err error) { s.oauth.Deny(w, err) }
+
+// administrator reports whether a request carries a token for administration, and answers where it does not.
+func (s *server) administrator(w http.ResponseWriter, r *http.Request) bool {
+	bearer, err := s.oauth.Bearer(r)
+	if err == nil && !slices.Contains(bearer.Scopes, "admin") {
+		err = s.oauth.Insufficient("The scope admin is needed.")
+	}
+	if err != nil {
+		s.oauth.Deny(w, err)
+	}
+	return err == nil
+}
+
+// openWeb opens the pages.
+func (s *server) openWeb(ctx context.Context, g *gateway, issuer string) (*web.Web, error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return nil, err
+	}
+	operator := signed.Statement.Operator
+	brand := web.Brand{Name: operator.LegalName}
+	if operator.Contact != nil {
+		brand.Contact = operator.Contact.Email
+	}
+	return web.New(web.Options{
+		Authority: s.authority, Brand: brand, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Locales: s.oauth.Locales,
+		ClientIP: func(r *http.Request) string { host, _, _ := net.SplitHostPort(r.RemoteAddr); return host },
+		SignIn: func(ctx context.Context, name, password, from string) (string, error) {
+			token, _, err := s.accounts.SignIn(ctx, name, password, from)
+			return token, err
+		},
+		Session: func(ctx context.Context, token string) (string, consent.SessionFacts, error) {
+			session, err := s.accounts.Session(ctx, token)
+			return session.Account.Instance, consent.SessionFacts{Method: "password", Authenticated: session.Authenticated}, err
+		},
+		SignOut: s.accounts.End,
+		Credentials: func(err error) bool {
+			return errors.Is(err, accounts.ErrCredentials) || errors.Is(err, accounts.ErrNoSession) || errors.Is(err, accounts.ErrInvalid)
+		},
+		Throttled: func(err error) (time.Duration, bool) {
+			var throttled *accounts.ThrottledError
+			if errors.As(err, &throttled) {
+				return throttled.RetryAfter, true
+			}
+			return 0, false
+		},
+		Grant: func(ctx context.Context, d consent.Decision) (location string, c consent.Consent, err error) {
+			c, err = s.authority.Grant(ctx, d, s.oauth.Granted(ctx, d, &location))
+			return location, c, err
+		},
+		Refuse: func(ctx context.Context, d consent.Decision) (location string, err error) {
+			_, err = s.authority.Refuse(ctx, d, s.oauth.Refused(ctx, &location))
+			return location, err
+		},
+	})
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/fapi"
+)
+
+// asked has a service ask the person for data at operator B. It is granted some of it, reads that, and is cut off.
+func (d *demo) asked(ctx context.Context) error {
+	d.step("A service asks %s for contacts and the calendar, at %s, by OAuth 2.0 (FAPI 2.0).", d.owner, d.sb.signed.Statement.LegalName)
+	c, err := d.invites(ctx)
+	if err != nil {
+		return err
+	}
+	details := inviteDetails()
+	details[0].(map[string]any)["retention"] = ""
+	if _, err := c.Ask(ctx, details, nil); err == nil {
+		return fmt.Errorf("the service may ask without saying for how long it keeps what it gets")
+	} else {
+		_, advice, _ := strings.Cut(err.Error(), "refused: ")
+		d.say("It forgot something, and is told before anybody is bothered:")
+		d.say("  %s", advice)
+	}
+	asked, err := c.Ask(ctx, inviteDetails(), nil)
+	if err != nil {
+		return err
+	}
+	back, err := d.decide(ctx, asked)
+	if err != nil {
+		return err
+	}
+	tokens, err := c.Redeem(ctx, asked, back)
+	if err != nil {
+		return err
+	}
+	d.say("%s says yes to names and addresses of contacts, and no to the calendar. The service gets a token for just that.", d.owner)
+	if err := d.reads(ctx, c, tokens); err != nil {
+		return err
+	}
+	return d.withdraws(ctx, c, tokens)
+}
+
+// invites is a service that is registered at B.
+func (d *demo) invites(ctx context.Context) (*fapi.Client, error) {
+	key, err := fapi.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	proof, err := fapi.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	jwks, err := fapi.JWKS(key)
+	if err != nil {
+		return nil, err
+	}
+	s := consent.Service{
+		ID: "invites", Name: "Invites", LegalName: "Invites SAS", Registrations: []consent.Registration{{Scheme: "SIREN", Value: "732829320"}}, Country: "FR",
+		Address: "1 rue des Exemples, 35000 Rennes", Contact: "privacy@invites.example", Purposes: []string{invitePurpose},
+		Notices:      map[string]string{"en": "https://invites.example/privacy", "fr": "https://invites.example/vie-privee"},
+		RedirectURIs: []string{"https://invites.example/callback"}, Auth: consent.PrivateKeyJWT, JWKS: jwks,
+	}
+	return &fapi.Client{Issuer: d.sb.url(), ID: s.ID, Redirect: s.RedirectURIs[0], Key: key, Proof: proof}, d.sb.server.authority.AddService(ctx, s)
+}
+
+const invitePurpose = "https://w3id.org/dpv#ServiceProvision"
+
+func inviteDetails() []any {
+	return []any{map[string]any{
+		"type": "personal_data", "datasets": []string{"contacts", "calendar"}, "optional": []string{"calendar"}, "actions": []string{"read", "subscribe"},
+		"fields": map[string]any{"contacts": []string{"name", "emails"}},
+		"purpose": map[string]any{"iri": invitePurpose, "text": map[string]string{
+			"en": "To send your invitations to the people whom you know", "fr": "Envoyer vos invitations aux personnes que vous connaissez"}},
+		"retention": "P30D", "frequency": "continuous", "expires": time.Now().AddDate(0, 3, 0).UTC().Format(time.RFC3339),
+		"no_recipients": true, "third_country": "none",
+	}}
+}
+
+// decide does what the page does when a person ticks the contacts and says yes.
+func (d *demo) decide(ctx context.Context, asked fapi.Asked) (url.Values, error) {
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := stay.Get(asked.URL)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body.Close()
+	id := answer.Header.Get("Location")[strings.LastIndex(answer.Header.Get("Location"), "/")+1:]
+	s := d.sb.server
+	request, err := s.authority.Request(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	notice, err := s.authority.Show(ctx, consent.Notice{Request: id, Language: "en", Version: "demo", Content: []byte(request.Details[0].Purpose.Text["en"])})
+	if err != nil {
+		return nil, err
+	}
+	granted := request.Details[0]
+	granted.Datasets = []formats.Dataset{formats.Contacts}
+	decision := consent.Decision{Request: id, Person: person, Details: []consent.Detail{granted}, Notice: notice, Session: consent.SessionFacts{Method: "demo", Authenticated: time.Now()}}
+	var location string
+	if _, err := s.authority.Grant(ctx, decision, s.oauth.Granted(ctx, decision, &location)); err != nil {
+		return nil, err
+	}
+	back, err := url.Parse(location)
+	if err != nil {
+		return nil, err
+	}
+	return back.Query(), nil
+}
+
+// reads lets the service read what it got, and what it did not get.
+func (d *demo) reads(ctx context.Context, c *fapi.Client, tokens fapi.Tokens) error {
+	answer, err := c.Get(ctx, d.sb.url()+"/data/contacts", tokens.Access, http.Header{"Accept": {"application/x-ndjson"}})
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	n, one := 0, ""
+	for lines.Scan() {
+		if n++; strings.Contains(lines.Text(), `"emails"`) && (one == "" || len(lines.Text()) < len(one)) {
+			one = lines.Text()
+		}
+	}
+	if err := lines.Err(); err != nil || n == 0 || strings.Contains(one, "native") {
+		return fmt.Errorf("the service read %d contacts, one of them %s: %v", n, one, err)
+	}
+	d.say("It reads %d contacts, with nothing else in them than it was granted:", n)
+	var shown struct{ Body json.RawMessage }
+	if err := json.Unmarshal([]byte(one), &shown); err != nil {
+		return err
+	}
+	d.say("  %s", shown.Body)
+	refused, err := c.Get(ctx, d.sb.url()+"/data/calendar", tokens.Access, nil)
+	if err != nil {
+		return err
+	}
+	defer refused.Body.Close()
+	var problem struct{ Title string }
+	if err := json.NewDecoder(refused.Body).Decode(&problem); err != nil || refused.StatusCode != http.StatusForbidden {
+		return fmt.Errorf("the calendar was not granted, and the answer is %s", refused.Status)
+	}
+	d.say("For the calendar it is told: %s.", problem.Title)
+	return nil
+}
+
+// withdraws lets the person change their mind while the service waits for what changes.
+func (d *demo) withdraws(ctx context.Context, c *fapi.Client, tokens fapi.Tokens) error {
+	at, err := position(ctx, c, d.sb.url(), tokens)
+	if err != nil {
+		return err
+	}
+	waiting := make(chan int, 1)
+	go func() {
+		answer, err := c.Get(ctx, d.sb.url()+"/data/changes?wait=30&since="+at, tokens.Access, nil)
+		if err != nil {
+			waiting <- 0
+			return
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		waiting <- answer.StatusCode
+	}()
+	time.Sleep(50 * time.Millisecond) // so that it waits
+	begin := time.Now()
+	if _, err := d.sb.server.authority.Withdraw(ctx, consent.Ending{Consent: tokens.Grant, Person: person, State: consent.Withdrawn}); err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	after, err := c.Get(ctx, d.sb.url()+"/data/contacts", tokens.Access, nil)
+	if err != nil {
+		return err
+	}
+	after.Body.Close()
+	if _, err := c.Refresh(ctx, tokens.Refresh); err == nil || after.StatusCode != http.StatusUnauthorized {
+		return fmt.Errorf("the consent was withdrawn, and the service is answered %s", after.Status)
+	}
+	if status := <-waiting; status != http.StatusForbidden && status != http.StatusUnauthorized {
+		return fmt.Errorf("the consent was withdrawn, and the request that waited is answered %d", status)
+	}
+	d.say("%s changes their mind. %s later no token works any more, and the request that waited for changes is turned away.", d.owner, took.Round(100*time.Microsecond))
+	return nil
+}
+
+// position is where the instance stands.
+func position(ctx context.Context, c *fapi.Client, base string, tokens fapi.Tokens) (string, error) {
+	answer, err := c.Get(ctx, base+"/data/changes?datasets=contacts&limit=1000", tokens.Access, nil)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	var page struct{ Position json.Number }
+	if err := json.NewDecoder(answer.Body).Decode(&page); err != nil {
+		return "", fmt.Errorf("%s: %w", answer.Status, err)
+	}
+	return page.Position.String(), nil
+}
