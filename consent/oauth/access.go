@@ -44,8 +44,8 @@ func (d *Denial) Challenge(h http.Header) {
 	h.Add("WWW-Authenticate", d.scheme+" "+strings.Join(params, ", "))
 }
 
-// algorithms are those of proofs, assertions and tokens: FAPI 2.0 section 5.4.1.
-var algorithms = []string{"ES256", "PS256", "EdDSA"}
+// algorithms are those of proofs and assertions: FAPI 2.0 section 5.4.1; Ed25519 is EdDSA by its newer name (RFC 9864).
+var algorithms = []string{"ES256", "PS256", "EdDSA", "Ed25519"}
 
 // Bearer returns whose token a request carries: in the header only, valid, its consent valid, and held by whom it was
 // given to. The error is a [*Denial], or something that broke.

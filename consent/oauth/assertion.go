@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -62,16 +63,51 @@ func (s *seconds64) UnmarshalJSON(data []byte) error {
 
 func (s *seconds64) time() time.Time { return time.Unix(int64(*s), 0) }
 
+// signedText is a compact JWS (RFC 7515 section 7.1) whose signature is still to be verified.
+type signedText struct {
+	alg, kid, typ string
+	key           *jose.JSONWebKey // that it brings along
+	payload       []byte
+	verify        func(key any) bool
+}
+
 // parseJWS reads a compact JWS with one of the accepted algorithms, before any key is looked at.
-func parseJWS(text string) (*jose.JSONWebSignature, error) {
+func parseJWS(text string) (*signedText, error) {
 	if len(text) > maxJWS {
 		return nil, fmt.Errorf("it has more than %d bytes", maxJWS)
 	}
-	signed, err := jose.ParseSignedCompact(text, signatures)
+	signed, err := jose.ParseSignedCompact(text, append([]jose.SignatureAlgorithm{algEd25519}, signatures...))
 	if err != nil {
-		return nil, errors.New("it is not a JWS in compact form, signed with ES256, PS256 or EdDSA")
+		return nil, errors.New("it is not a JWS in compact form, signed with " + strings.Join(algorithms, ", "))
 	}
-	return signed, nil
+	header := signed.Signatures[0].Protected
+	t := &signedText{alg: header.Algorithm, kid: header.KeyID, key: header.JSONWebKey, payload: signed.UnsafePayloadWithoutVerification()}
+	t.typ, _ = header.ExtraHeaders[jose.HeaderType].(string)
+	t.verify = func(key any) bool {
+		_, err := signed.Verify(key)
+		return err == nil
+	}
+	if header.Algorithm == string(algEd25519) {
+		if _, critical := header.ExtraHeaders["crit"]; critical {
+			return nil, errors.New("it has critical headers that are not known here")
+		}
+		input, _, _ := cutLast(text, '.')
+		t.verify = func(key any) bool {
+			public, ok := key.(ed25519.PublicKey)
+			return ok && ed25519.Verify(public, []byte(input), signed.Signatures[0].Signature)
+		}
+	}
+	return t, nil
+}
+
+// algEd25519 is the name of EdDSA with that curve alone (RFC 9864), which go-jose does not verify.
+const algEd25519 jose.SignatureAlgorithm = "Ed25519"
+
+func cutLast(s string, c byte) (before, after string, found bool) {
+	if i := strings.LastIndexByte(s, c); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
 }
 
 // byAssertion authenticates by private_key_jwt, as FAPI 2.0 section 5.3.2.1 wants it: the audience is the issuer, as one
@@ -85,7 +121,7 @@ func (a *clientAuth) byAssertion(ctx context.Context, form url.Values) (*consent
 		return nil, fmt.Errorf("%w: the client_assertion: %w", errClient, err)
 	}
 	var c claims
-	if err := json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &c); err != nil { // to find the key; it is verified below
+	if err := json.Unmarshal(signed.payload, &c); err != nil { // to find the key; it is verified below
 		return nil, fmt.Errorf("%w: the claims of the client_assertion are not what they should be", errClient)
 	}
 	if c.Subject == "" || c.Issuer != c.Subject || form.Get("client_id") != "" && form.Get("client_id") != c.Subject {
@@ -105,17 +141,14 @@ func (a *clientAuth) byAssertion(ctx context.Context, form url.Values) (*consent
 }
 
 // verified checks the signature with the keys of a service.
-func (a *clientAuth) verified(ctx context.Context, signed *jose.JSONWebSignature, service *consent.Service) error {
-	header := signed.Signatures[0].Protected
-	keys, err := a.keys.of(ctx, service, header.KeyID)
+func (a *clientAuth) verified(ctx context.Context, signed *signedText, service *consent.Service) error {
+	keys, err := a.keys.of(ctx, service, signed.kid)
 	if err != nil {
 		return fmt.Errorf("%w: its keys cannot be had: %w", errClient, err)
 	}
 	for _, key := range keys {
-		if fits(key.Key, jose.SignatureAlgorithm(header.Algorithm)) {
-			if _, err := signed.Verify(key.Key); err == nil {
-				return nil
-			}
+		if fits(key.Key, jose.SignatureAlgorithm(signed.alg)) && signed.verify(key.Key) {
+			return nil
 		}
 	}
 	return errUnproven
@@ -129,7 +162,7 @@ func fits(key any, alg jose.SignatureAlgorithm) bool {
 	case *rsa.PublicKey:
 		return alg == jose.PS256 && k.N.BitLen() >= leastRSA
 	case ed25519.PublicKey:
-		return alg == jose.EdDSA
+		return alg == jose.EdDSA || alg == algEd25519
 	}
 	return false
 }

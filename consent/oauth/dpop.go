@@ -56,20 +56,18 @@ func (d *dpop) verify(ctx context.Context, r *http.Request, target, token string
 }
 
 // verified checks the signature with the key that the proof brings.
-func verified(signed *jose.JSONWebSignature) (payload []byte, jkt string, err error) {
-	header := signed.Signatures[0].Protected
-	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != "dpop+jwt" {
+func verified(signed *signedText) (payload []byte, jkt string, err error) {
+	if signed.typ != "dpop+jwt" {
 		return nil, "", errors.New("its typ must be dpop+jwt")
 	}
-	key := header.JSONWebKey
-	if key == nil || !key.IsPublic() || !fits(key.Key, jose.SignatureAlgorithm(header.Algorithm)) {
+	if signed.key == nil || !signed.key.IsPublic() || !fits(signed.key.Key, jose.SignatureAlgorithm(signed.alg)) {
 		return nil, "", errors.New("its jwk must be the public key, of its algorithm: P-256, Ed25519, or RSA of 2048 bits and more")
 	}
-	if payload, err = signed.Verify(key.Key); err != nil {
+	if !signed.verify(signed.key.Key) {
 		return nil, "", errors.New("its signature is not that of its jwk")
 	}
-	sum, err := key.Thumbprint(crypto.SHA256)
-	return payload, base64.RawURLEncoding.EncodeToString(sum), err
+	sum, err := signed.key.Thumbprint(crypto.SHA256)
+	return signed.payload, base64.RawURLEncoding.EncodeToString(sum), err
 }
 
 // check holds the claims against the request (RFC 9449 section 4.3).

@@ -75,6 +75,15 @@ func jws(t testing.TB, alg jose.SignatureAlgorithm, key any, header map[jose.Hea
 	return text
 }
 
+// newName is a JWS with EdDSA by its newer name, Ed25519 (RFC 9864), which the library does not make.
+func newName(key ed25519.PrivateKey, header, claims m) string {
+	header["alg"] = "Ed25519"
+	h, _ := json.Marshal(header)
+	c, _ := json.Marshal(claims)
+	input := base64.RawURLEncoding.EncodeToString(h) + "." + base64.RawURLEncoding.EncodeToString(c)
+	return input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(input)))
+}
+
 func set(keys ...jose.JSONWebKey) []byte {
 	text, _ := json.Marshal(jose.JSONWebKeySet{Keys: keys})
 	return text
@@ -97,6 +106,7 @@ func TestAssertions(t *testing.T) {
 	rs, _ := rsa.GenerateKey(rand.Reader, 2048)
 	weak, _ := rsa.GenerateKey(rand.Reader, 1024)
 	_, ed, _ := ed25519.GenerateKey(nil)
+	_, ed2, _ := ed25519.GenerateKey(nil)
 	a := auth(map[string]*consent.Service{
 		"a": {ID: "a", Auth: consent.PrivateKeyJWT, JWKS: set(jose.JSONWebKey{Key: ec.Public(), KeyID: "ec", Use: "sig"}, jose.JSONWebKey{Key: rs.Public(), KeyID: "rs"},
 			jose.JSONWebKey{Key: weak.Public(), KeyID: "weak"}, jose.JSONWebKey{Key: ed.Public(), KeyID: "ed"}, jose.JSONWebKey{Key: other.Public(), KeyID: "enc", Use: "enc"})},
@@ -121,6 +131,11 @@ func TestAssertions(t *testing.T) {
 		"ES256":                     {es(good(nil)), nil, true},
 		"PS256":                     {jws(t, jose.PS256, rs, map[jose.HeaderKey]any{"kid": "rs"}, false, good(nil)), nil, true},
 		"EdDSA":                     {jws(t, jose.EdDSA, ed, map[jose.HeaderKey]any{"kid": "ed"}, false, good(nil)), nil, true},
+		"Ed25519":                   {newName(ed, m{"kid": "ed"}, good(nil)), nil, true},
+		"Ed25519, another key":      {newName(ed2, m{"kid": "ed"}, good(nil)), nil, false},
+		"Ed25519, an EC key":        {newName(ed, m{"kid": "ec"}, good(nil)), nil, false},
+		"Ed25519, critical":         {newName(ed, m{"kid": "ed", "crit": []string{"x"}, "x": 1}, good(nil)), nil, false},
+		"Ed25519, unencoded":        {newName(ed, m{"kid": "ed", "crit": []string{"b64"}, "b64": false}, good(nil)), nil, false},
 		"no kid":                    {jws(t, jose.ES256, ec, nil, false, good(nil)), nil, true},
 		"with its client_id":        {es(good(nil)), url.Values{"client_id": {"a"}}, true},
 		"a clock 9 s ahead":         {es(good(m{"iat": start.Unix() + 9, "nbf": start.Unix() + 9})), nil, true},
@@ -274,6 +289,10 @@ func TestProofs(t *testing.T) {
 		"ES256":                {es(good(nil)), nil},
 		"PS256":                {jws(t, jose.PS256, rs, typ, true, good(nil)), nil},
 		"EdDSA":                {jws(t, jose.EdDSA, ed, typ, true, good(nil)), nil},
+		"Ed25519":              {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: ed.Public()}}, good(nil)), nil},
+		"Ed25519, another key": {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: key.Public()}}, good(nil)), errProof},
+		"Ed25519":              {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: ed.Public()}}, good(nil)), nil},
+		"Ed25519, another key": {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: key.Public()}}, good(nil)), errProof},
 		"host in capitals":     {es(good(m{"htu": "HTTPS://Operator.Example/data/contacts"})), nil},
 		"default port":         {es(good(m{"htu": "https://operator.example:443/data/contacts"})), nil},
 		"with a query":         {es(good(m{"htu": target + "?x=1#y"})), nil},
