@@ -291,8 +291,6 @@ func TestProofs(t *testing.T) {
 		"EdDSA":                {jws(t, jose.EdDSA, ed, typ, true, good(nil)), nil},
 		"Ed25519":              {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: ed.Public()}}, good(nil)), nil},
 		"Ed25519, another key": {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: key.Public()}}, good(nil)), errProof},
-		"Ed25519":              {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: ed.Public()}}, good(nil)), nil},
-		"Ed25519, another key": {newName(ed, m{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: key.Public()}}, good(nil)), errProof},
 		"host in capitals":     {es(good(m{"htu": "HTTPS://Operator.Example/data/contacts"})), nil},
 		"default port":         {es(good(m{"htu": "https://operator.example:443/data/contacts"})), nil},
 		"with a query":         {es(good(m{"htu": target + "?x=1#y"})), nil},
