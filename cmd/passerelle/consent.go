@@ -211,7 +211,7 @@ func (s *server) openWeb(ctx context.Context, g *gateway, issuer string) (*web.W
 		brand.Contact = operator.Contact.Email
 	}
 	return web.New(web.Options{
-		Authority: s.authority, Brand: brand, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Locales: s.oauth.Locales,
+		Authority: s.authority, Brand: brand, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Locales: s.oauth.Locales, Receipt: g.receipts(s, issuer),
 		ClientIP: func(r *http.Request) string { host, _, _ := net.SplitHostPort(r.RemoteAddr); return host },
 		SignIn: func(ctx context.Context, name, password, from string) (string, error) {
 			token, _, err := s.accounts.SignIn(ctx, name, password, from)

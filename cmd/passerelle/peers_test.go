@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v3"
+
+	"github.com/passerelle-cloud/passerelle/consent/receipt"
 )
 
 // nodeModules names a folder with node_modules in it that holds openid-client and oauth4webapi.
@@ -134,6 +139,7 @@ func (p *peer) wholeWay(t *testing.T) {
 		t.Errorf("contacts: %.2000s", contacts)
 	}
 	p.said(t, "refreshed")
+	b.receipt(t)
 	b.withdraws(t, p.id)
 	p.tell("withdrawn")
 	p.said(t, "cut")
@@ -274,4 +280,27 @@ func (b *browser) withdraws(t *testing.T, service string) {
 		t.Fatalf("%s is not among the consents: %s", service, page)
 	}
 	b.page(t, b.post(t, page[i:], at, `/consents/[^"]*/withdraw`, nil), nil)
+}
+
+// receipt downloads the signed receipt of the newest consent.
+func (b *browser) receipt(t *testing.T) {
+	t.Helper()
+	answer, err := b.Get(b.base + "/consents")
+	page, _ := b.page(t, answer, err)
+	id := regexp.MustCompile(`href="/consents/([^"]+)"`).FindStringSubmatch(page)[1]
+	answer, err = b.Get(b.base + "/consents/" + id + "/receipt")
+	jws, _ := b.page(t, answer, err)
+	answer, err = b.Get(b.base + "/oauth/jwks")
+	set, _ := b.page(t, answer, err)
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal([]byte(set), &keys); err != nil {
+		t.Fatal(err)
+	}
+	known := receipt.Keys{}
+	for _, k := range keys.Keys {
+		known[k.KeyID], _ = k.Key.(ed25519.PublicKey)
+	}
+	if _, text, err := receipt.Open(jws, known); err != nil || !strings.Contains(string(text), id) || !strings.Contains(string(text), "dpv:ConsentGiven") {
+		t.Errorf("%v: %s", err, text)
+	}
 }

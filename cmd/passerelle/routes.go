@@ -45,6 +45,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /consent/requests/{id}", s.web.Decide)
 	mux.HandleFunc("GET /consents", s.web.Consents)
 	mux.HandleFunc("GET /consents/{id}", s.web.Consent)
+	mux.HandleFunc("GET /consents/{id}/receipt", s.web.Receipt)
 	mux.HandleFunc("POST /consents/{id}/withdraw", s.web.Withdraw)
 
 	// Services read what they were granted.

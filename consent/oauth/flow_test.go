@@ -220,7 +220,7 @@ func TestFlow(t *testing.T) {
 
 func (g *gateway) checkID(t *testing.T, tokens fapi.Tokens, nonce string) {
 	t.Helper()
-	signed, err := jose.ParseSigned(tokens.ID, []jose.SignatureAlgorithm{jose.EdDSA})
+	signed, err := jose.ParseSignedCompact(tokens.ID, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,6 +113,10 @@ func TestAssertions(t *testing.T) {
 		"b": {ID: "b", Auth: consent.PrivateKeyJWT, JWKS: set(jose.JSONWebKey{Key: other.Public(), KeyID: "ec"})},
 		"c": {ID: "c", Auth: consent.TLSClientAuth},
 	})
+	public, err := x509.MarshalPKIXPublicKey(ec.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	good := func(change m) m {
 		n++
@@ -143,7 +147,7 @@ func TestAssertions(t *testing.T) {
 		"times with a fraction":     {es(good(m{"exp": float64(start.Unix()) + 60.5})), nil, true},
 		"RS256":                     {jws(t, jose.RS256, rs, map[jose.HeaderKey]any{"kid": "rs"}, false, good(nil)), nil, false},
 		"weak RSA":                  {jws(t, jose.PS256, weak, map[jose.HeaderKey]any{"kid": "weak"}, false, good(nil)), nil, false},
-		"HS256 with the public key": {jws(t, jose.HS256, ec.PublicKey.X.Bytes(), map[jose.HeaderKey]any{"kid": "ec"}, false, good(nil)), nil, false},
+		"HS256 with the public key": {jws(t, jose.HS256, public, map[jose.HeaderKey]any{"kid": "ec"}, false, good(nil)), nil, false},
 		"none":                      {none + base64.RawURLEncoding.EncodeToString(goodText) + ".", nil, false},
 		"another key":               {jws(t, jose.ES256, other, map[jose.HeaderKey]any{"kid": "ec"}, false, good(nil)), nil, false},
 		"a key for encryption":      {jws(t, jose.ES256, other, map[jose.HeaderKey]any{"kid": "enc"}, false, good(nil)), nil, false},

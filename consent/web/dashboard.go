@@ -98,6 +98,27 @@ func (w *Web) one(r *http.Request, v *visitor) (o one, err error) {
 	return o, err
 }
 
+// Receipt gives a person their signed copy of everything that was decided about a consent.
+func (w *Web) Receipt(rw http.ResponseWriter, r *http.Request) {
+	v, ok := w.visitor(rw, r, "")
+	if !ok {
+		return
+	}
+	c, err := w.opt.Authority.OfPerson(r.Context(), r.PathValue("id"), v.person)
+	var text []byte
+	if err == nil {
+		text, err = w.opt.Receipt(r.Context(), c)
+	}
+	if err != nil {
+		w.fail(rw, r, v, err)
+		return
+	}
+	webui.Protect(rw.Header())
+	rw.Header().Set("Content-Type", "application/jose")
+	rw.Header().Set("Content-Disposition", `attachment; filename="receipt-`+c.ID+`.jws"`)
+	rw.Write(text) // if the reader is gone there is nobody to tell
+}
+
 // Withdraw withdraws a consent: when the page is there, nothing flows any more.
 func (w *Web) Withdraw(rw http.ResponseWriter, r *http.Request) {
 	if !w.form(rw, r) {

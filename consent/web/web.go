@@ -38,6 +38,8 @@ type Options struct {
 	// Grant and Refuse take a decision, and return where the person's browser goes.
 	Grant  func(ctx context.Context, d consent.Decision) (location string, c consent.Consent, err error)
 	Refuse func(ctx context.Context, d consent.Decision) (location string, err error)
+	// Receipt makes the signed receipt of a consent of a person, as it stands (a JWS in compact form).
+	Receipt func(ctx context.Context, c consent.Consent) ([]byte, error)
 	// Locales are the languages that a service asks for, and the origin that the decision's form leads to.
 	Locales  func(ctx context.Context, request string) (locales, origin string, err error)
 	ClientIP func(*http.Request) string

@@ -79,6 +79,7 @@ func newSite(t *testing.T) *site {
 			_, err := s.Request(ctx, id)
 			return "", "https://invites.example", err
 		},
+		Receipt:  func(_ context.Context, c consent.Consent) ([]byte, error) { return []byte("a receipt of " + c.ID), nil },
 		ClientIP: func(*http.Request) string { return "192.0.2.1" },
 	})
 	if err != nil {
@@ -88,7 +89,7 @@ func newSite(t *testing.T) *site {
 	for pattern, do := range map[string]http.HandlerFunc{
 		"GET /assets/": pages.Assets, "GET /sign-in": pages.SignIn, "POST /sign-in": pages.DoSignIn, "POST /sign-out": pages.DoSignOut,
 		"GET /consent/requests/{id}": pages.Prompt, "POST /consent/requests/{id}": pages.Decide, "GET /consents": pages.Consents,
-		"GET /consents/{id}": pages.Consent, "POST /consents/{id}/withdraw": pages.Withdraw,
+		"GET /consents/{id}": pages.Consent, "GET /consents/{id}/receipt": pages.Receipt, "POST /consents/{id}/withdraw": pages.Withdraw,
 		"GET /fault": func(w http.ResponseWriter, r *http.Request) {
 			pages.Fault(w, r, http.StatusBadRequest, r.URL.Query().Get("what"))
 		},
@@ -234,7 +235,10 @@ func (s *site) dashboard(t *testing.T, alice *person, c consent.Consent) {
 	if _, _, page := bob.get(t, "/consents"); strings.Contains(page, "Invites") {
 		t.Error("bob sees what alice allowed")
 	}
-	for _, path := range []string{"/consents/" + c.ID, "/consents/x"} {
+	if status, _, page := alice.get(t, "/consents/"+c.ID+"/receipt"); status != http.StatusOK || page != "a receipt of "+c.ID {
+		t.Error(status, page)
+	}
+	for _, path := range []string{"/consents/" + c.ID, "/consents/x", "/consents/" + c.ID + "/receipt"} {
 		if status, _, _ := bob.get(t, path); status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, status)
 		}
