@@ -156,3 +156,62 @@ func BenchmarkPermit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGrowth is what a permit costs when there are more and more consents: of 64 persons, each with its revision.
+func BenchmarkGrowth(b *testing.B) {
+	for name, open := range map[string]func(testing.TB) *sqldb.DB{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			f := consenttest.New(b, open(b))
+			f.Service(b, "reader")
+			for n := range 64 {
+				f.Grant(b, "reader", fmt.Sprintf("person-%d", n))
+			}
+			have := 0
+			for _, size := range []int{100, 10_000, 1_000_000} {
+				copies(b, f, have, size)
+				have = size
+				b.Run(fmt.Sprint(size), func(b *testing.B) {
+					for b.Loop() {
+						begin := cpu()
+						const n = 4096
+						var wg sync.WaitGroup
+						for c := range 64 {
+							wg.Go(func() {
+								for i := range n / 64 {
+									id := fmt.Sprintf("copy-%d", (c+i*7919*64)%size)
+									_, err := f.Permit(context.Background(), consent.Access{Consent: id, Service: "reader", Datasets: []formats.Dataset{formats.Contacts}, Action: consent.Read})
+									if err != nil {
+										b.Error(err)
+										return
+									}
+								}
+							})
+						}
+						wg.Wait()
+						b.ReportMetric((cpu()-begin).Seconds()*1000/n, "cpu-ms/permit")
+					}
+					b.ReportMetric(0, "ns/op")
+				})
+			}
+		})
+	}
+}
+
+// copies makes consents by copying one, without a log of that: only what is read counts here.
+func copies(b *testing.B, f *consenttest.Fixture, from, to int) {
+	b.Helper()
+	for _, statement := range []string{`
+		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before)
+		SELECT 'copy-' || n.n, 'person-' || (n.n % 64), service, state, revision, created, changed, expires, 0, 0, 0
+		FROM (SELECT * FROM consent_consent WHERE person = 'person-0' AND id NOT LIKE 'copy-%' LIMIT 1) c, numbers n`, `
+		INSERT INTO consent_revision (consent, number, state, details, request, notice, language, method, reason, at, expires, packs, facts)
+		SELECT 'copy-' || n.n, number, state, details, request, notice, language, method, reason, at, expires, packs, facts
+		FROM (SELECT * FROM consent_revision WHERE consent IN (SELECT id FROM consent_consent WHERE person = 'person-0' AND id NOT LIKE 'copy-%') LIMIT 1) c, numbers n`,
+	} {
+		with := `WITH RECURSIVE numbers (n) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < $2) `
+		insert, rest, _ := strings.Cut(statement, "SELECT")
+		if _, err := f.DB.Write.Exec(insert+with+"SELECT"+rest, from, to); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
