@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -563,4 +564,45 @@ func TestMetadata(t *testing.T) {
 			t.Error(body)
 		}
 	}
+}
+
+// TestDatabaseGone asks everything while there is no database: it is told that this is no fault of the caller's.
+func TestDatabaseGone(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		g := newGateway(t, db)
+		c := g.client(t, "invites")
+		tokens := g.tokens(t, c, "alice", nil)
+		asked, err := c.Ask(t.Context(), details(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		unavailable := func(what string, err error) {
+			t.Helper()
+			var fault *fapi.Error
+			if !errors.As(err, &fault) || fault.Status != http.StatusServiceUnavailable || fault.Code != "temporarily_unavailable" || strings.Contains(fault.Description, "sql") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		_, err = c.Ask(t.Context(), details(), nil)
+		unavailable("ask", err)
+		_, err = c.Refresh(t.Context(), tokens.Refresh)
+		unavailable("refresh", err)
+		_, err = c.Introspect(t.Context(), tokens.Access)
+		unavailable("introspect", err)
+		unavailable("revoke", c.Revoke(t.Context(), tokens.Access))
+		if status := g.me(t, c, tokens.Access); status != http.StatusServiceUnavailable {
+			t.Errorf("read: %d", status)
+		}
+		answer, err := stay.Get(asked.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("authorize: %s", answer.Status)
+		}
+	})
 }

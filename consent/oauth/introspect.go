@@ -82,8 +82,17 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if r.PostForm.Get("token") == "" {
+		s.fail(w, r, invalid("The token is missing."))
+		return
+	}
 	ctx := withCall(r.Context(), c)
-	s.fosite.WriteRevocationResponse(ctx, w, s.fosite.NewRevocationRequest(ctx, r))
+	err = s.fosite.NewRevocationRequest(ctx, r)
+	if err != nil && !errors.Is(err, fosite.ErrUnauthorizedClient) { // fosite itself would answer 200 to what did not work
+		s.fail(w, r, err)
+		return
+	}
+	s.fosite.WriteRevocationResponse(ctx, w, nil) // also for tokens of others: nobody learns that they exist
 }
 
 func answerJSON(w http.ResponseWriter, status int, what any) {
