@@ -21,6 +21,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
+	"github.com/passerelle-cloud/passerelle/internal/apitest"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/fapi"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
@@ -57,7 +58,7 @@ func newGateway(t testing.TB, db *sqldb.DB) *gateway {
 	g.Fixture = consenttest.New(t, db, func(o *consent.Options) { o.Now = g.clock })
 	_, g.key, _ = ed25519.GenerateKey(nil)
 	mux := http.NewServeMux()
-	g.Server = httptest.NewServer(mux)
+	g.Server = httptest.NewServer(apitest.Check(t, mux, "/me"))
 	t.Cleanup(g.Server.Close)
 	var err error
 	g.oauth, err = oauth.New(context.Background(), db, g.Ledger, g.Authority, oauth.Options{
@@ -67,7 +68,11 @@ func newGateway(t testing.TB, db *sqldb.DB) *gateway {
 			return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: g.key.Public(), KeyID: "tokens-1", Use: "sig", Algorithm: "EdDSA"}}})
 		},
 		Prompt: func(request string) string { return "/prompt/" + request },
-		Fault:  func(w http.ResponseWriter, _ *http.Request, status int, what string) { http.Error(w, what, status) },
+		Fault: func(w http.ResponseWriter, _ *http.Request, status int, what string) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			fmt.Fprint(w, what)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/consent/web"
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/apitest"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 )
 
@@ -96,7 +97,7 @@ func newSite(t *testing.T) *site {
 	} {
 		mux.HandleFunc(pattern, do)
 	}
-	s.Server = httptest.NewServer(mux)
+	s.Server = httptest.NewServer(apitest.Check(t, mux, "/fault"))
 	t.Cleanup(s.Server.Close)
 	return s
 }

@@ -68,6 +68,7 @@ var rules = []rule{
 	{"formats/vcard", []string{"formats"}},
 
 	// Plumbing that belongs to no domain.
+	{"internal/apitest", nil},
 	{"internal/dbtest", []string{"internal/sqldb"}},
 	{"internal/extsort", nil},
 	{"internal/fapi", nil},
@@ -80,7 +81,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"consent/consenttest", "operators/conformance", "internal/dbtest"}
+var forTests = []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -97,7 +98,7 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/dbtest"}},
+	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/dbtest"}},
 	{"C", nil}, // the program is built without cgo
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/apitest"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -55,7 +56,7 @@ func newPerson(t *testing.T, db *sqldb.DB, details string) *person {
 	if p.consent, err = p.Authority.Grant(t.Context(), p.Decision(t, r, "alice"), nil); err != nil {
 		t.Fatal(err)
 	}
-	p.Server = httptest.NewServer(handler(p.Fixture, p.instance.Reader()))
+	p.Server = httptest.NewServer(apitest.Check(t, handler(p.Fixture, p.instance.Reader())))
 	t.Cleanup(p.Server.Close)
 	return p
 }
