@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -69,6 +71,11 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*A
 		a.packs = append(a.packs, governing{p, p.reference()})
 	}
 	a.valid, err = newValidator()
+	if db.Embedded() { // there is one process: what another one had open has ended with it
+		if _, e := db.Write.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, outcome = 'failed' WHERE open`); e != nil {
+			err = errors.Join(err, fmt.Errorf("end what an earlier run had open: %w", e))
+		}
+	}
 	a.services = services{a: a, read: map[string]remembered{}}
 	a.streams = newStreams(opt.Lease)
 	return a, err

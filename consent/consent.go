@@ -32,7 +32,7 @@ var next = map[State][]State{
 	Requested:   {Given, Refused, Expired},
 	Given:       {Given, Renewed, Withdrawn, Expired, Invalidated, Revoked},
 	Renewed:     {Given, Renewed, Withdrawn, Expired, Invalidated, Revoked},
-	Expired:     {Renewed, Withdrawn},
+	Expired:     {Renewed, Withdrawn, Revoked},
 	Refused:     nil,
 	Withdrawn:   nil,
 	Invalidated: nil,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -153,6 +154,11 @@ func (a *Authority) Refuse(ctx context.Context, d Decision, also func(*sql.Tx, R
 			if err := also(tx, r); err != nil {
 				return nil, err
 			}
+		}
+		if _, err := readNotice(ctx, tx, r.ID, d.Notice); errors.Is(err, ErrState) {
+			d.Notice = "" // a no counts whatever was shown
+		} else if err != nil {
+			return nil, err
 		}
 		details, err := json.Marshal(r.Details)
 		if err != nil {

@@ -1,6 +1,7 @@
 package consent_test
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -234,5 +235,70 @@ func TestRules(t *testing.T) {
 	facts, _ := seen.Load(consent.StepPermit)
 	if f := facts.(consent.Facts); f.Access.Datasets[0] != formats.Contacts || f.Consent.Accesses != 1 || f.Service.ID != "invites" {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestKeep ends what has expired, in the log too, and tells the service; and deletes what nobody decided.
+func TestKeep(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		var clock atomic.Int64
+		var told []consent.State
+		f := consenttest.New(t, db, func(o *consent.Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
+			o.Decided = func(_ context.Context, _ *sql.Tx, c consent.Consent) error { told = append(told, c.State); return nil }
+		})
+		f.Service(t, "invites")
+		c := f.Grant(t, "invites", "alice")
+		waiting := f.Ask(t, "invites")
+		f.Decision(t, waiting, "alice") // shown, and not decided
+		if err := f.Keep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.OfPerson(t.Context(), c.ID, "alice"); err != nil || got.Revision != 1 {
+			t.Error("it ended before its time", got, err)
+		}
+		if _, err := f.Request(t.Context(), waiting.ID); err != nil {
+			t.Error(err)
+		}
+		clock.Add(int64(366 * 24 * time.Hour))
+		for range 2 {
+			if err := f.Keep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := f.OfPerson(t.Context(), c.ID, "alice"); err != nil || got.State != consent.Expired || got.Revision != 2 || len(told) != 1 || told[0] != consent.Expired {
+			t.Error(got, told, err)
+		}
+		if _, err := f.Request(t.Context(), waiting.ID); !errors.Is(err, consent.ErrNotFound) {
+			t.Error("a request that nobody decided is still there:", err)
+		}
+		if _, err := f.Renew(t.Context(), consent.Renewal{Consent: c.ID, Person: "alice", Until: time.Now().Add(time.Duration(clock.Load())).AddDate(0, 1, 0)}); err != nil {
+			t.Error("it cannot be renewed:", err)
+		}
+	})
+}
+
+// TestEndAll ends everything of a person whose instance goes, and nothing of others.
+func TestEndAll(t *testing.T) {
+	f := consenttest.New(t, dbtest.SQLite(t))
+	f.Service(t, "invites")
+	for range 3 {
+		f.Grant(t, "invites", "alice")
+	}
+	bobs := f.Grant(t, "invites", "bob")
+	if n, err := f.EndAll(t.Context(), "alice", "the instance was removed"); err != nil || n != 3 {
+		t.Fatal(n, err)
+	}
+	list, err := f.Consents(t.Context(), "alice")
+	for _, c := range list {
+		if c.State != consent.Revoked {
+			t.Error(c.State)
+		}
+	}
+	if c, e := f.OfPerson(t.Context(), bobs.ID, "bob"); err != nil || e != nil || !c.State.Valid() {
+		t.Error(c, err, e)
+	}
+	if n, err := f.EndAll(t.Context(), "alice", "again"); err != nil || n != 0 {
+		t.Error(n, err)
 	}
 }

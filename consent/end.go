@@ -53,7 +53,7 @@ func (a *Authority) end(ctx context.Context, tx *sql.Tx, e Ending) (Consent, []l
 	}
 	now := a.now()
 	if c.State == e.State || !c.expired(now).leadsTo(e.State) {
-		if slices.Contains([]State{Withdrawn, Revoked, Invalidated, Expired}, c.expired(now)) {
+		if slices.Contains([]State{Withdrawn, Revoked, Invalidated}, c.expired(now)) {
 			return c, nil, nil
 		}
 		return c, nil, fmt.Errorf("%w: %s cannot become %s", ErrState, c.State, e.State)

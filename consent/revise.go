@@ -17,7 +17,10 @@ import (
 // revise makes a new revision of a consent, stores it, and returns the event for the log.
 func (a *Authority) revise(ctx context.Context, tx *sql.Tx, c *Consent, rev Revision, facts Facts) (ledger.Event, error) {
 	from := Requested
-	if c.Revision > 0 {
+	switch {
+	case c.Revision > 0 && rev.State == Expired:
+		from = c.State
+	case c.Revision > 0:
 		from = c.expired(facts.Now)
 	}
 	if !from.leadsTo(rev.State) {

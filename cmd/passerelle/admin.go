@@ -33,6 +33,7 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("PUT /admin/services/{id}", a.Only(a.PutService))
 	mux.HandleFunc("PUT /admin/services/{id}/suspension", a.Only(a.PutSuspension))
 	mux.HandleFunc("DELETE /admin/services/{id}/suspension", a.Only(a.DeleteSuspension))
+	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(a.EndConsents))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -85,6 +87,11 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 	return p.withAccounts(ctx, func(h *home.Home, a *accounts.Accounts) error {
 		if _, err := h.Instance(ctx, c.Name); err != nil {
 			return err
+		}
+		// What they allowed ends before anybody else can have the name, and with it what was allowed.
+		var ended struct{ Ended int }
+		if err := p.administer(ctx, http.MethodDelete, "/admin/persons/"+url.PathEscape(c.Name)+"/consents", nil, &ended); err != nil {
+			return fmt.Errorf("end what %s allowed: %w", c.Name, err)
 		}
 		// The account goes first: whoever has the name after this person must not be signed in to by their password.
 		if err := a.Remove(ctx, c.Name); err != nil {

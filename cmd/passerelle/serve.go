@@ -165,6 +165,7 @@ func witnessName(id statement.OperatorID) string { return string(id) + "/witness
 // work does what is to be done in the background until the context ends, and then says what went wrong with it.
 func (s *server) work(ctx context.Context) <-chan error {
 	go s.oauth.Run(ctx)
+	go s.authority.Run(ctx, s.log)
 	ended := make(chan error, 1)
 	go func() { ended <- s.jobs.Run(ctx) }()
 	return ended

@@ -1,4 +1,5 @@
-// Package api is the interface of those who run a gateway: services are registered, suspended and invited here. It must
+// Package api is the interface of those who run a gateway: services are registered, suspended and invited here, and what a
+// person allowed ends here when their instance is removed. It must
 // never know how the caller was authenticated: that is handed in.
 package api
 
@@ -159,6 +160,16 @@ func (a *Admin) PostInvitation(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, map[string]any{"initial_access_token": token, "expires": until})
+}
+
+// EndConsents ends all consents of a person, whose instance is about to be removed.
+func (a *Admin) EndConsents(w http.ResponseWriter, r *http.Request) {
+	n, err := a.Authority.EndAll(r.Context(), r.PathValue("name"), "the instance was removed")
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	answer(w, map[string]int{"ended": n})
 }
 
 func read(w http.ResponseWriter, r *http.Request) ([]byte, bool) {

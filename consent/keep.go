@@ -1,0 +1,128 @@
+package consent
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+)
+
+// How often it is looked what time has ended, how much of it at once, and for how long a request that nobody decided is
+// kept.
+const (
+	keepPeriod  = time.Minute
+	expireBatch = 100
+	undecided   = 24 * time.Hour
+)
+
+// Run does what time asks for, until the context ends: consents that have expired are ended in the log too, and their
+// services told; requests that nobody decided are deleted. That a consent has expired counts from that second on, whether
+// this has run or not.
+func (a *Authority) Run(ctx context.Context, log *slog.Logger) {
+	ticker := time.NewTicker(keepPeriod)
+	defer ticker.Stop()
+	for {
+		if err := a.Keep(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("what has expired could not be ended", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Keep does once what [Authority.Run] does.
+func (a *Authority) Keep(ctx context.Context) error {
+	for {
+		due, err := a.ids(ctx, `SELECT id FROM consent_consent WHERE state IN ('ConsentGiven', 'RenewedConsentGiven') AND expires <= $1 ORDER BY expires LIMIT $2`, a.now().UnixMicro(), expireBatch)
+		if err != nil {
+			return err
+		}
+		for _, id := range due {
+			if err := a.expire(ctx, id); err != nil {
+				return err
+			}
+		}
+		if len(due) < expireBatch {
+			break
+		}
+	}
+	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
+		old := a.now().Add(-undecided).UnixMicro()
+		for _, statement := range []string{
+			`DELETE FROM consent_notice WHERE request IN (SELECT id FROM consent_request WHERE state = 'ConsentRequested' AND expires < $1)`,
+			`DELETE FROM consent_request WHERE state = 'ConsentRequested' AND expires < $1`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, old); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("delete requests that nobody decided: %w", err)
+	}
+	return nil
+}
+
+func (a *Authority) expire(ctx context.Context, id string) error {
+	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
+		c, err := a.locked(ctx, tx, id, `id`, id)
+		if err != nil {
+			return nil, err
+		}
+		now := a.now()
+		if !c.State.Valid() || now.Before(c.Expires) { // somebody was faster
+			return nil, nil
+		}
+		facts := Facts{Now: now.UTC(), Operator: a.operator, Consent: c.facts(now)}
+		event, err := a.revise(ctx, tx, &c, Revision{State: Expired, Details: c.Details, Method: "time"}, facts)
+		if err == nil && a.decided != nil {
+			err = a.decided(ctx, tx, c)
+		}
+		return []ledger.Event{event}, err
+	})
+	if err != nil {
+		return fmt.Errorf("end a consent that has expired: %w", err)
+	}
+	a.stats.decided("expired")
+	return nil
+}
+
+// EndAll ends all consents of a person whose instance goes away, with a reason. When it returns without an error, nothing
+// flows any more.
+func (a *Authority) EndAll(ctx context.Context, person, reason string) (int, error) {
+	ids, err := a.ids(ctx, `SELECT id FROM consent_consent WHERE person = $1 AND state IN ('ConsentGiven', 'RenewedConsentGiven', 'ConsentExpired') LIMIT $2`, person, 1_000_000)
+	if err != nil {
+		return 0, err
+	}
+	for n, id := range ids {
+		if _, err := a.Withdraw(ctx, Ending{Consent: id, Person: person, State: Revoked, Reason: reason, Session: SessionFacts{Method: "operator"}}); err != nil && !errors.Is(err, ErrState) {
+			return n, err
+		}
+	}
+	return len(ids), nil
+}
+
+func (a *Authority) ids(ctx context.Context, query string, args ...any) ([]string, error) {
+	rows, err := a.db.Read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list consents: %w", err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		list = append(list, id)
+	}
+	return list, rows.Err()
+}
