@@ -88,6 +88,9 @@ func ParseService(data []byte, exact bool) (Service, error) {
 	if err := dec.Decode(&s); err != nil {
 		return s, fmt.Errorf("%w: the registration: %w", ErrRequest, err)
 	}
+	if dec.More() {
+		return s, fmt.Errorf("%w: something follows the registration", ErrRequest)
+	}
 	return s, s.Validate()
 }
 

@@ -76,6 +76,11 @@ func (s *Server) Bearer(r *http.Request) (*Bearer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if service, err := s.authority.Service(r.Context(), row.service); err != nil {
+		return nil, err
+	} else if service.Suspended != "" {
+		return nil, deny(scheme, http.StatusForbidden, "insufficient_scope", "The service is suspended: "+service.Suspended)
+	}
 	if err := s.held(r, row.session.Bound, token); errors.Is(err, errNonce) {
 		return nil, deny(scheme, http.StatusUnauthorized, "use_dpop_nonce", "Use the nonce of the DPoP-Nonce header.")
 	} else if errors.Is(err, errProof) || errors.Is(err, errReplay) {

@@ -389,6 +389,9 @@ func TestSuspension(t *testing.T) {
 	if _, err := c.Refresh(t.Context(), tokens.Refresh); code(err) != "unauthorized_client" {
 		t.Error(err)
 	}
+	if got := g.me(t, c, tokens.Access); got != http.StatusForbidden {
+		t.Error("its token works:", got)
+	}
 	if err := g.Suspend(t.Context(), "invites", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -517,6 +520,18 @@ func TestRegister(t *testing.T) {
 	token, err := oauth.Invite(t.Context(), g.DB, "for a test", 1, time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, body := range []string{"null", "[]", "", "{", `{}{}`} {
+		r, _ := http.NewRequest(http.MethodPost, g.URL+oauth.PathRegister, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: %s", body, answer.Status)
+		}
 	}
 	if status, body := register("guessed", nil); status != http.StatusUnauthorized {
 		t.Error(status, body)

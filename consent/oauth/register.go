@@ -72,8 +72,8 @@ var errInvitation = errors.New("the initial access token is not valid, or was us
 func (s *Server) register(ctx context.Context, token string, body []byte) (*consent.Service, error) {
 	// The id is ours to give; what else is not known is left aside (RFC 7591 section 2).
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, fmt.Errorf("%w: the registration is not a JSON object: %w", consent.ErrRequest, err)
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return nil, fmt.Errorf("%w: the registration is not a JSON object", consent.ErrRequest)
 	}
 	for _, name := range []string{"client_id", "admin"} {
 		delete(members, name)

@@ -41,6 +41,7 @@ func (a *API) Dataset(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	defer f.settle()
 	lines := func() iter.Seq2[operators.Line, error] {
 		return fetch.Dataset(r.Context(), d, r.URL.Query().Get("after"))
 	}
@@ -177,6 +178,7 @@ func (a *API) Record(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	defer f.settle()
 	line, err := fetch.Record(r.Context(), d, r.PathValue("id"))
 	if err != nil {
 		f.refuse(err)
@@ -213,6 +215,7 @@ func (a *API) Content(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	defer f.settle()
 	record, content, err := fetch.Content(r.Context(), d, r.PathValue("id"))
 	if err != nil {
 		f.refuse(err)
@@ -247,6 +250,7 @@ func (a *API) Changes(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	defer f.settle()
 	lines := fetch.Changes(r.Context(), c.since, reached, c.datasets)
 	if form == typeNDJSON {
 		w.Header().Set("Content-Type", typeNDJSON)

@@ -302,3 +302,36 @@ func TestRecorded(t *testing.T) {
 		t.Error(c.Accesses, err)
 	}
 }
+
+// TestFault has a codec that panics: what was sent is recorded, and nothing stays open.
+func TestFault(t *testing.T) {
+	p := newPerson(t, dbtest.SQLite(t), asking(`"datasets":["contacts"]`))
+	if answer, err := http.DefaultClient.Do(request(t, p, "/data/contacts", "text/x-fault")); err == nil {
+		t.Error("it was answered", answer.Status)
+	}
+	var outcome string
+	var open bool
+	for range 100 { // the connection may be closed a little earlier
+		if err := p.DB.Read.QueryRow(`SELECT outcome, open FROM consent_access`).Scan(&outcome, &open); err != nil {
+			t.Fatal(err)
+		}
+		if !open {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if outcome != "failed" || open {
+		t.Error(outcome, open)
+	}
+}
+
+func request(t *testing.T, p *person, path, accept string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, p.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Consent", p.consent.ID)
+	r.Header.Set("Accept", accept)
+	return r
+}

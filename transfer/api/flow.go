@@ -28,6 +28,8 @@ type flow struct {
 	bytes    int64
 	records  int64
 
+	settled bool // whether it is recorded what was sent
+
 	mu    sync.Mutex
 	ended bool
 	stop  context.CancelFunc
@@ -92,10 +94,26 @@ func (f *flow) Unwrap() http.ResponseWriter { return f.ResponseWriter }
 // end sends what is still here, records what was sent, and closes the connection where that was not all: a reader must
 // be able to tell.
 func (f *flow) end(err error) {
-	defer f.q.open.Dec()
 	if err == nil {
 		err = f.flush()
 	}
+	f.finish(err)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// settle is deferred by who has a flow: one that a fault in the program has ended is recorded too.
+func (f *flow) settle() {
+	if !f.settled {
+		f.finish(errors.New("the program failed"))
+	}
+}
+
+// finish ends the sending, for good or for bad, and records what was sent.
+func (f *flow) finish(err error) {
+	defer f.q.open.Dec()
+	f.settled = true
 	f.stop()
 	f.work.Wait()
 	f.mu.Lock()
@@ -121,9 +139,6 @@ func (f *flow) end(err error) {
 	if e := f.permit.Done(f.q.r.Context(), sent); e != nil {
 		f.q.opt.Log.Error("what was sent could not be recorded", "access", f.permit.ID(), "error", e)
 	}
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // flush hands over what the server still holds, so that nothing of it is sent after the permit is done.
@@ -146,6 +161,7 @@ func (f *flow) refuse(err error) {
 // permitless records that nothing of the data was sent, and answers without the permit.
 func (f *flow) permitless(answer func()) {
 	defer f.q.open.Dec()
+	f.settled = true
 	f.stop()
 	f.work.Wait()
 	f.mu.Lock()
