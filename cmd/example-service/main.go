@@ -4,6 +4,12 @@
 //	example-service register --keys keys.pem > service.json     make its keys, and its registration for the operator
 //	passerelle service add service.json                          the operator registers it
 //	example-service run --keys keys.pem                         ask, wait for the person, read, follow, until cut off
+//
+// For trying things out by hand, with curl:
+//
+//	example-service assertion                                    a client_assertion, for one request
+//	example-service proof METHOD URL [NONCE [TOKEN]]             a DPoP proof, for one request
+//	example-service details                                      what it asks for
 package main
 
 import (
@@ -40,8 +46,8 @@ func run(args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8471", "address at which the person's browser comes back")
 	keys := flags.String("keys", "example-service-keys.pem", "file with the two keys of the service; made if there is none")
 	id := flags.String("id", "example-service", "client_id")
-	if len(args) == 0 || args[0] != "register" && args[0] != "run" {
-		return errors.New("say register or run")
+	if len(args) == 0 {
+		return errors.New("say register, run, details, assertion or proof")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -50,12 +56,38 @@ func run(args []string) error {
 	if err := loadKeys(client, *keys); err != nil {
 		return err
 	}
-	if args[0] == "register" {
+	switch args[0] {
+	case "register":
 		return register(client)
+	case "details":
+		return printJSON(details())
+	case "assertion":
+		return printed(client.Assertion())
+	case "proof":
+		return proof(client, flags.Args())
+	case "run":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		return serve(ctx, client, *listen)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	return serve(ctx, client, *listen)
+	return fmt.Errorf("there is no command %q", args[0])
+}
+
+// proof prints a DPoP proof for a request by hand.
+func proof(c *fapi.Client, args []string) error {
+	if len(args) < 2 || len(args) > 4 {
+		return errors.New("say proof METHOD URL [NONCE [TOKEN]]")
+	}
+	args = append(args, "", "")
+	c.SetNonce(args[2])
+	return printed(c.DPoP(args[0], args[1], args[3]))
+}
+
+func printed(text string, err error) error {
+	if err == nil {
+		fmt.Println(text)
+	}
+	return err
 }
 
 // register prints what the operator registers.

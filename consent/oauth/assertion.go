@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // refuses a member that is there twice, and knows capitals from small letters
 
 	"github.com/passerelle-cloud/passerelle/consent"
 )
@@ -87,10 +87,10 @@ func parseJWS(text string) (*signedText, error) {
 		_, err := signed.Verify(key)
 		return err == nil
 	}
+	if _, critical := header.ExtraHeaders["crit"]; critical { // not even b64: RFC 7797 section 7
+		return nil, errors.New("it has critical headers that are not known here")
+	}
 	if header.Algorithm == string(algEd25519) {
-		if _, critical := header.ExtraHeaders["crit"]; critical {
-			return nil, errors.New("it has critical headers that are not known here")
-		}
 		input, _, _ := cutLast(text, '.')
 		t.verify = func(key any) bool {
 			public, ok := key.(ed25519.PublicKey)
@@ -144,7 +144,7 @@ func (a *clientAuth) byAssertion(ctx context.Context, form url.Values) (*consent
 func (a *clientAuth) verified(ctx context.Context, signed *signedText, service *consent.Service) error {
 	keys, err := a.keys.of(ctx, service, signed.kid)
 	if err != nil {
-		return fmt.Errorf("%w: its keys cannot be had: %w", errClient, err)
+		return unproven{err}
 	}
 	for _, key := range keys {
 		if fits(key.Key, jose.SignatureAlgorithm(signed.alg)) && signed.verify(key.Key) {

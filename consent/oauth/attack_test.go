@@ -375,6 +375,28 @@ func TestTimesOut(t *testing.T) {
 	}
 }
 
+// TestRefreshScope asks for fewer scopes, and for others, on refresh (RFC 6749 section 6).
+func TestRefreshScope(t *testing.T) {
+	g := newGateway(t, dbtest.SQLite(t))
+	c := g.client(t, "invites")
+	tokens := g.tokens(t, c, "alice", url.Values{"scope": {"openid"}})
+	for scope, want := range map[string]string{"": "openid", "openid": "openid", "admin": "!invalid_scope", "openid grant_management_query": "!invalid_scope"} {
+		var got fapi.Tokens
+		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.Refresh}}
+		if scope != "" {
+			form.Set("scope", scope)
+		}
+		err := c.Post(t.Context(), g.URL+oauth.PathToken, form, &got)
+		if refused, is := strings.CutPrefix(want, "!"); is && code(err) != refused || !is && (err != nil || got.Scope != want) {
+			t.Errorf("%q: %+v, %v", scope, got, err)
+		}
+	}
+	plain := g.tokens(t, c, "bob", nil) // nothing was granted but data
+	if again, err := c.Refresh(t.Context(), plain.Refresh); err != nil || again.Scope != "" || again.ID != "" {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
 // TestSuspension stops a service at once.
 func TestSuspension(t *testing.T) {
 	g := newGateway(t, dbtest.SQLite(t))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -54,6 +55,9 @@ func (a *clientAuth) authenticate(ctx context.Context, r *http.Request, form url
 // registered returns a service whose method is the one that is used. Who is not registered is told what everybody is told
 // whose proof is wrong.
 func (a *clientAuth) registered(ctx context.Context, id string, methods ...consent.AuthMethod) (*consent.Service, error) {
+	if !possible(id) {
+		return nil, errUnproven
+	}
 	service, err := a.service(ctx, id)
 	if errors.Is(err, consent.ErrNotFound) {
 		return nil, errUnproven
@@ -69,4 +73,16 @@ func (a *clientAuth) registered(ctx context.Context, id string, methods ...conse
 	return nil, errUnproven
 }
 
-var errUnproven = fmt.Errorf("%w: there is no such client, or this is not the method or the key that it registered", errClient)
+// possible reports whether a service could have an id: others, which a database may not even be asked about, are nobody's.
+func possible(id string) bool {
+	return len(id) <= 100 && !strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' })
+}
+
+var errUnproven = fmt.Errorf("%w: there is no such client, or this is not the method, the key or the certificate that it registered, or its jwks_uri gives no keys", errClient)
+
+// unproven tells the caller, who may be anybody, no more than errUnproven does: neither whether there is such a client,
+// nor what the gateway can reach. The cause is for the operator: errors.As finds it.
+type unproven struct{ cause error }
+
+func (u unproven) Error() string   { return errUnproven.Error() }
+func (u unproven) Unwrap() []error { return []error{errUnproven, u.cause} }

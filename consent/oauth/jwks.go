@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // see assertion.go
 
 	"github.com/passerelle-cloud/passerelle/consent"
 )
@@ -154,16 +154,29 @@ func parseKeys(text []byte) ([]jose.JSONWebKey, error) {
 	}
 	var keys []jose.JSONWebKey
 	for _, raw := range set.Keys {
-		var k jose.JSONWebKey
-		if err := k.UnmarshalJSON(raw); err != nil {
-			continue
-		}
-		if !k.IsPublic() {
+		if hasSecret(raw) {
 			return nil, errors.New("its keys hold a private or a shared one: whoever has read it can act in its name; replace it")
 		}
-		keys = append(keys, k)
+		var k jose.JSONWebKey
+		if err := k.UnmarshalJSON(raw); err == nil && k.IsPublic() {
+			keys = append(keys, k)
+		}
 	}
 	return keys, nil
+}
+
+// hasSecret reports whether a JWK has a member that nobody else may see (RFC 7518 section 6), of whatever kind it is.
+func hasSecret(key json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(key, &members) != nil {
+		return false // and no key
+	}
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		if _, ok := members[name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // SafeClient reaches services and nothing that is private: no address of this machine or of its networks, whatever a
@@ -182,24 +195,49 @@ func SafeClient(local bool) *http.Client {
 	return &http.Client{
 		Timeout:       2 * fetchTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: fetchTime, ResponseHeaderTimeout: fetchTime,
-			MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 32 << 10, ForceAttemptHTTP2: true},
+		Transport: &secured{local, &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: fetchTime, ResponseHeaderTimeout: fetchTime,
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 32 << 10, ForceAttemptHTTP2: true}},
 	}
+}
+
+// secured asks in the clear at most of this machine.
+type secured struct {
+	local bool
+	*http.Transport
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s *secured) RoundTrip(r *http.Request) (*http.Response, error) {
+	host := r.URL.Hostname()
+	address, _ := netip.ParseAddr(host)
+	if r.URL.Scheme != "https" && !(s.local && (host == "localhost" || address.IsLoopback())) {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, fmt.Errorf("%s is asked over https only", host)
+	}
+	return s.Transport.RoundTrip(r)
 }
 
 // nobodys are networks that netip does not call private and that no service is in: RFC 6890 and the registries of IANA.
 var nobodys = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"),
 }
 
+// everybodys is what IANA has given out of IPv6. What is outside leads elsewhere: to IPv4 (RFC 6052), or inside.
+var everybodys = netip.MustParsePrefix("2000::/3")
+
 func reachable(a netip.Addr, local bool) bool {
+	a = a.WithZone("") // no prefix contains an address that has one
 	if local && a.IsLoopback() {
 		return true
 	}
 	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return false
+	}
+	if a.Is6() && !everybodys.Contains(a) {
 		return false
 	}
 	for _, p := range nobodys {

@@ -360,7 +360,7 @@ func TestAddresses(t *testing.T) {
 	if !reachable(netip.MustParseAddr("127.0.0.1"), true) || reachable(netip.MustParseAddr("10.0.0.1"), true) {
 		t.Error("local is this machine, and not its networks")
 	}
-	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was reached") }))
+	inside := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was reached") }))
 	defer inside.Close()
 	if _, err := SafeClient(false).Get(inside.URL); err == nil || !strings.Contains(err.Error(), "not an address that others could reach") {
 		t.Error(err)

@@ -2,10 +2,14 @@ package oauth
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -17,21 +21,24 @@ import (
 // the caller holds the key. Whoever ends TLS in front of the gateway must not be asked for this: certificates in headers
 // are not looked at.
 func (a *clientAuth) byCertificate(ctx context.Context, r *http.Request, id string) (*consent.Service, error) {
-	service, err := a.registered(ctx, id, consent.TLSClientAuth, consent.SelfSignedTLS)
-	if err != nil {
-		return nil, err
-	}
 	leaf := r.TLS.PeerCertificates[0]
 	now := a.now()
 	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		return nil, fmt.Errorf("%w: the certificate is not valid now", errClient)
+	}
+	if key, ok := leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < leastRSA {
+		return nil, fmt.Errorf("%w: the certificate's RSA key must have %d bits or more", errClient, leastRSA)
+	}
+	service, err := a.registered(ctx, id, consent.TLSClientAuth, consent.SelfSignedTLS)
+	if err != nil {
+		return nil, err
 	}
 	if service.Auth == consent.TLSClientAuth {
 		return service, a.vouched(r, leaf, service.SubjectDN)
 	}
 	keys, err := a.keys.of(ctx, service, "")
 	if err != nil {
-		return nil, fmt.Errorf("%w: its keys cannot be had: %w", errClient, err)
+		return nil, unproven{err}
 	}
 	for _, key := range keys {
 		der, err := x509.MarshalPKIXPublicKey(key.Key)
@@ -42,11 +49,10 @@ func (a *clientAuth) byCertificate(ctx context.Context, r *http.Request, id stri
 	return nil, errUnproven
 }
 
-// vouched checks the chain, and that the subject is the registered one: the string of RFC 4514 as Go writes it, most
-// specific first, which is what openssl x509 -subject -nameopt rfc2253 prints.
+// vouched checks the chain, and that the subject is the registered one.
 func (a *clientAuth) vouched(r *http.Request, leaf *x509.Certificate, subject string) error {
 	if a.trust == nil {
-		return fmt.Errorf("%w: this gateway trusts no authority for certificates (--client-ca)", errClient)
+		return unproven{errors.New("this gateway trusts no authority for certificates (--client-ca)")}
 	}
 	between := x509.NewCertPool()
 	for _, c := range r.TLS.PeerCertificates[1:] {
@@ -54,12 +60,23 @@ func (a *clientAuth) vouched(r *http.Request, leaf *x509.Certificate, subject st
 	}
 	_, err := leaf.Verify(x509.VerifyOptions{Roots: a.trust, Intermediates: between, CurrentTime: a.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
-		return fmt.Errorf("%w: the certificate: %w", errClient, err)
+		return unproven{fmt.Errorf("the certificate: %w", err)}
 	}
-	if leaf.Subject.String() != subject {
-		return errUnproven
+	if name, err := subjectOf(leaf); err != nil || name != subject {
+		return unproven{fmt.Errorf("the certificate's subject is %q, not %q: %w", name, subject, err)}
 	}
 	return nil
+}
+
+// subjectOf is the subject of a certificate as RFC 4514 writes it, most specific first, which is what openssl x509
+// -subject -nameopt rfc2253 prints. It is that of the bytes: [pkix.Name] forgets the order, and all common names but the
+// last.
+func subjectOf(c *x509.Certificate) (string, error) {
+	var names pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(c.RawSubject, &names); err != nil || len(rest) > 0 {
+		return "", fmt.Errorf("the subject cannot be read: %w", errors.Join(err, errClient))
+	}
+	return names.String(), nil
 }
 
 // certificateThumbprint is the x5t#S256 of the certificate with which a request came (RFC 8705 section 3.1), or "".

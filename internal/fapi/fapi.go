@@ -232,11 +232,16 @@ func (c *Client) send(r *http.Request, token string) (*http.Response, error) {
 		return nil, err
 	}
 	if nonce := response.Header.Get("DPoP-Nonce"); nonce != "" {
-		c.mu.Lock()
-		c.nonce = nonce
-		c.mu.Unlock()
+		c.SetNonce(nonce)
 	}
 	return response, nil
+}
+
+// SetNonce sets the nonce of the next proofs (RFC 9449 section 8), which the client otherwise learns from answers.
+func (c *Client) SetNonce(nonce string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nonce = nonce
 }
 
 // Get reads from a protected resource with a token. The caller closes the body.
