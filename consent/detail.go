@@ -128,7 +128,7 @@ const (
 
 var (
 	durationForm = regexp.MustCompile(`^P(\d{1,4}Y)?(\d{1,4}M)?(\d{1,4}W)?(\d{1,5}D)?(T(\d{1,5}H)?(\d{1,5}M)?(\d{1,5}S)?)?$`)
-	languageForm = regexp.MustCompile(`^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+	languageForm = regexp.MustCompile(`^[a-z]{2,3}$`)
 	fieldForm    = regexp.MustCompile(`^[A-Za-z@$_][A-Za-z0-9@$_:.-]{0,99}$`)
 )
 

@@ -108,6 +108,3 @@ func (s *Server) held(r *http.Request, to binding, token string) error {
 	}
 	return nil
 }
-
-// Nonce returns the nonce for the next DPoP proof, which answers carry (RFC 9449 section 8.2).
-func (s *Server) Nonce() string { return s.proofs.nonces.current() }

@@ -67,6 +67,13 @@ func (s *Server) manages(w http.ResponseWriter, r *http.Request, scope string) (
 	return bearer, true
 }
 
+// fault is what is said of a call with a token that is not accepted. Where no token was sent there is no code (RFC 6750
+// section 3.1).
+type fault struct {
+	Code string `json:"error,omitempty"`
+	Text string `json:"error_description"`
+}
+
 // Insufficient is the denial for a token that is good for something else.
 func (s *Server) Insufficient(text string) error {
 	return &Denial{Status: http.StatusForbidden, Code: "insufficient_scope", Text: text, scheme: "DPoP", server: s}
@@ -78,7 +85,7 @@ func (s *Server) Deny(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &denial):
 		denial.Challenge(w.Header())
-		answerJSON(w, denial.Status, map[string]string{"error": denial.Code, "error_description": denial.Text})
+		answerJSON(w, denial.Status, fault{denial.Code, denial.Text})
 	case errors.Is(err, consent.ErrNotFound):
 		answerJSON(w, http.StatusNotFound, map[string]string{"error": "invalid_grant_id", "error_description": "There is no such grant."})
 	default:

@@ -72,6 +72,7 @@ type reading struct {
 
 // begin finds out who asks for whose data, or answers why not.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) (*reading, bool) {
+	w.Header().Set("Cache-Control", "private, no-store")
 	c, err := a.opt.Caller(r)
 	if err != nil {
 		a.opt.Denied(w, r, err)

@@ -186,7 +186,7 @@ func (a *API) Record(w http.ResponseWriter, r *http.Request) {
 	}
 	tag := `"` + line.Hash.String() + `"`
 	w.Header().Set("ETag", tag)
-	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Set("Cache-Control", "private, no-cache") // its tag says whether it is what it was
 	if r.Header.Get("If-None-Match") == tag {
 		f.permitless(func() { w.WriteHeader(http.StatusNotModified) })
 		return

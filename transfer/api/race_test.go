@@ -18,6 +18,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+	"github.com/passerelle-cloud/passerelle/internal/problem"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/transfer"
@@ -183,7 +184,7 @@ func handler(f *consenttest.Fixture, instance transfer.Reader) http.Handler {
 			return &c, err
 		},
 		Denied: func(w http.ResponseWriter, _ *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			problem.Problem{Type: "denied", Title: err.Error(), Status: http.StatusUnauthorized}.Write(w)
 		},
 		Instance: func(context.Context, string) (transfer.Reader, error) { return instance, nil },
 		Codecs:   codecs(),
