@@ -106,11 +106,11 @@ func sameTarget(a, b string) bool {
 
 func normalised(address string) (string, bool) {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || len(address) > 2000 {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || len(address) > 2000 {
 		return "", false
 	}
-	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	host = strings.TrimSuffix(strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme]), ":")
+	host := strings.TrimSuffix(strings.ToLower(u.Host), map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
+	host = strings.TrimSuffix(host, ":")
 	parts := strings.Split(u.EscapedPath(), "/")
 	for i, part := range parts {
 		plain, err := url.PathUnescape(part)
@@ -123,5 +123,5 @@ func normalised(address string) (string, bool) {
 	if path == "" {
 		path = "/"
 	}
-	return scheme + "://" + host + path, true
+	return u.Scheme + "://" + host + path, true
 }

@@ -62,8 +62,12 @@ func (a *clientAuth) vouched(r *http.Request, leaf *x509.Certificate, subject st
 	if err != nil {
 		return unproven{fmt.Errorf("the certificate: %w", err)}
 	}
-	if name, err := subjectOf(leaf); err != nil || name != subject {
-		return unproven{fmt.Errorf("the certificate's subject is %q, not %q: %w", name, subject, err)}
+	name, err := subjectOf(leaf)
+	if err != nil {
+		return unproven{err}
+	}
+	if name != subject {
+		return unproven{fmt.Errorf("the certificate's subject is %q, not %q", name, subject)}
 	}
 	return nil
 }
@@ -73,8 +77,8 @@ func (a *clientAuth) vouched(r *http.Request, leaf *x509.Certificate, subject st
 // last.
 func subjectOf(c *x509.Certificate) (string, error) {
 	var names pkix.RDNSequence
-	if rest, err := asn1.Unmarshal(c.RawSubject, &names); err != nil || len(rest) > 0 {
-		return "", fmt.Errorf("the subject cannot be read: %w", errors.Join(err, errClient))
+	if _, err := asn1.Unmarshal(c.RawSubject, &names); err != nil {
+		return "", fmt.Errorf("read the certificate's subject: %w", err)
 	}
 	return names.String(), nil
 }
