@@ -29,22 +29,63 @@ func openPartial(out string) (*partialDir, error) {
 		dir = "."
 	}
 	p := &partialDir{path: filepath.Join(dir, base+".partial"), dir: dir, base: base}
-	for _, name := range p.finals() {
-		if _, err := os.Lstat(name); err == nil {
-			return nil, fmt.Errorf("%s: %w", name, ErrExists)
-		}
-	}
 	p.lock = flock.New(p.path + ".lock")
 	if ok, err := p.lock.TryLock(); err != nil || !ok {
 		return nil, errors.Join(fmt.Errorf("%s is being written by another process", out), err)
 	}
-	if err := os.RemoveAll(p.path); err != nil {
-		return nil, errors.Join(fmt.Errorf("remove what an interrupted export left: %w", err), p.unlock())
-	}
-	if err := os.Mkdir(p.path, 0o700); err != nil {
+	if err := p.prepare(); err != nil {
 		return nil, errors.Join(err, p.unlock())
 	}
 	return p, nil
+}
+
+// prepare makes the folder, in the place of one that a run left that was killed.
+func (p *partialDir) prepare() error {
+	if err := p.takeBack(); err != nil {
+		return fmt.Errorf("take back what an interrupted export put in place: %w", err)
+	}
+	for _, name := range p.finals() {
+		if _, err := os.Lstat(name); err == nil {
+			return fmt.Errorf("%s: %w", name, ErrExists)
+		}
+	}
+	if err := os.RemoveAll(p.path); err != nil {
+		return fmt.Errorf("remove what an interrupted export left: %w", err)
+	}
+	return os.Mkdir(p.path, 0o700)
+}
+
+// publishing is the file in the folder that lists what is being moved out of it.
+const publishing = "publishing"
+
+// takeBack removes the files that a run put in place which was killed before the last of them: an archive is there whole
+// or not at all.
+func (p *partialDir) takeBack() error {
+	list, err := os.ReadFile(filepath.Join(p.path, publishing))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	files := strings.Split(string(list), "\x00")
+	if !p.holds(files[len(files)-1]) {
+		return nil // killed before the first one, or after the last
+	}
+	for _, name := range files {
+		if p.holds(name) {
+			break // they are moved in this order
+		}
+		if err := os.Remove(filepath.Join(p.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *partialDir) holds(name string) bool {
+	_, err := os.Lstat(filepath.Join(p.path, name))
+	return err == nil
 }
 
 // finals lists the names whose presence means that an archive of this name is there already.
@@ -58,12 +99,24 @@ func (p *partialDir) finals() []string {
 
 // publish moves the finished files to where they belong, the last one last, and removes the folder.
 func (p *partialDir) publish(files []string) error {
+	if err := p.note(files); err != nil {
+		return errors.Join(err, p.remove())
+	}
 	for _, name := range files {
 		if err := os.Rename(filepath.Join(p.path, name), filepath.Join(p.dir, name)); err != nil {
 			return errors.Join(fmt.Errorf("put %s in place: %w", name, err), p.remove())
 		}
 	}
 	return errors.Join(syncDir(p.dir), p.remove())
+}
+
+// note says in the folder what will be moved out of it. Only a list that is whole has that name.
+func (p *partialDir) note(files []string) error {
+	at := filepath.Join(p.path, publishing)
+	if err := os.WriteFile(at+".new", []byte(strings.Join(files, "\x00")), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(at+".new", at)
 }
 
 func (p *partialDir) remove() error { return errors.Join(os.RemoveAll(p.path), p.unlock()) }
