@@ -45,8 +45,8 @@ type governing struct {
 type Options struct {
 	Operator OperatorFacts
 	Packs    []Pack
-	// Decided is called in the transaction of each decision about a consent that there was already, so that services
-	// are told. nil: nothing is done.
+	// Decided is called in the transaction of each decision about a consent that there was already, also of one to pause
+	// it or to let it go on, so that services are told. nil: nothing is done.
 	Decided func(context.Context, *sql.Tx, Consent) error
 	// Lease is how long an open stream may go on without asking whether it still may; 0 means 1.5 seconds.
 	Lease time.Duration
@@ -69,6 +69,9 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*A
 	}
 	for _, p := range opt.Packs {
 		a.packs = append(a.packs, governing{p, p.reference()})
+	}
+	if err := a.note(ctx); err != nil {
+		return nil, err
 	}
 	a.valid, err = newValidator()
 	if db.Embedded() { // there is one process: what another one had open has ended with it

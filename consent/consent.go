@@ -34,7 +34,7 @@ var next = map[State][]State{
 	Renewed:     {Given, Renewed, Withdrawn, Expired, Invalidated, Revoked},
 	Expired:     {Renewed, Withdrawn, Revoked},
 	Refused:     nil,
-	Withdrawn:   nil,
+	Withdrawn:   {Renewed},
 	Invalidated: nil,
 	Revoked:     nil,
 }
@@ -61,6 +61,9 @@ type Consent struct {
 	Changed  time.Time // when the last revision was made
 	Expires  time.Time // when all of its details have expired
 	Accesses int64     // how often data was read
+	Paused   time.Time // since when the person lets nothing be read; zero: it is not paused
+
+	pauses int64 // how often it was paused
 }
 
 // Valid reports whether data may be read at a time.
@@ -74,13 +77,20 @@ func (c *Consent) expired(at time.Time) State {
 	return c.State
 }
 
+// stand makes time do to a consent what it does by itself.
+func (c *Consent) stand(now time.Time) {
+	if c.State = c.expired(now); !c.State.Valid() {
+		c.Paused = time.Time{}
+	}
+}
+
 // Revision is one decision about a consent: to give, merge, replace, shorten or renew it, or to end it.
 type Revision struct {
 	Consent  string
 	Number   int
 	State    State
 	Details  []Detail
-	Request  string    // id of the request that it answers; "" if there was none
+	Request  string    // id of the request that it answers, or of the consent if the notice was shown with that; "" if there was none
 	Notice   string    // SHA-256, hexadecimal, of the notice that was shown; see [Authority.Notice]
 	Language string    // of the notice
 	Method   string    // how the person was known: "password", …; or who else acted: "service", "operator", "time"

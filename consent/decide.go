@@ -68,6 +68,9 @@ func (a *Authority) grant(ctx context.Context, tx *sql.Tx, d Decision) (Consent,
 			return c, nil, err
 		}
 		before = c.facts(now)
+		if err := c.resume(ctx, tx, now, d.Session.Method); err != nil { // who grants more lets it be read
+			return c, nil, err
+		}
 	}
 	if r.Action == Merge {
 		granted = merged(c.Details, granted)
@@ -77,7 +80,7 @@ func (a *Authority) grant(ctx context.Context, tx *sql.Tx, d Decision) (Consent,
 	if facts.Notice, err = readNotice(ctx, tx, r.ID, d.Notice); err != nil {
 		return c, nil, err
 	}
-	rev := Revision{State: Given, Details: granted, Request: r.ID, Method: d.Session.Method}
+	rev := Revision{State: Given, Details: granted, Request: r.ID, Notice: facts.Notice.SHA256, Language: facts.Notice.Language, Method: d.Session.Method}
 	event, err := a.revise(ctx, tx, &c, rev, facts)
 	if err != nil {
 		return c, nil, err

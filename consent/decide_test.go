@@ -175,15 +175,21 @@ func TestStates(t *testing.T) {
 	if again, err := end(c, consent.Withdrawn); err != nil || again.Revision != 4 {
 		t.Error("to withdraw twice is to withdraw once:", again, err)
 	}
+	if again, err := renew(c, now().AddDate(0, 1, 0)); err != nil || again.State != consent.Renewed || again.Revision != 5 {
+		t.Error("a withdrawn one can be given again:", err)
+	}
+	if revoked, err := end(c, consent.Revoked); err != nil || revoked.State != consent.Revoked {
+		t.Error(revoked, err)
+	}
 	if _, err := renew(c, now().AddDate(0, 1, 0)); !errors.Is(err, consent.ErrState) {
-		t.Error("a withdrawn one was renewed:", err)
+		t.Error("a revoked one was renewed:", err)
 	}
 	list, err := f.Revisions(t.Context(), c.ID)
 	var states []string
 	for _, r := range list {
 		states = append(states, string(r.State))
 	}
-	if err != nil || strings.Join(states, " ") != "ConsentGiven RenewedConsentGiven RenewedConsentGiven ConsentWithdrawn" {
+	if err != nil || strings.Join(states, " ") != "ConsentGiven RenewedConsentGiven RenewedConsentGiven ConsentWithdrawn RenewedConsentGiven ConsentRevoked" {
 		t.Error(states, err)
 	}
 	for _, who := range []string{"bob", ""} {

@@ -268,10 +268,11 @@ func notIn[T ~string](some, all []T) T {
 // asAsked gives a detail those parts of what was asked that a person cannot change: purpose, recipients, ….
 func (d Detail) asAsked(asked *Detail) Detail {
 	out := *asked
-	out.Datasets, out.Fields, out.Accounts, out.From, out.To, out.Expires = d.Datasets, d.Fields, d.Accounts, d.From, d.To, d.Expires
+	out.Datasets, out.Fields, out.Accounts, out.From, out.To, out.Expires = d.Datasets, maps.Clone(d.Fields), d.Accounts, d.From, d.To, d.Expires
 	if len(d.Actions) > 0 {
 		out.Actions = d.Actions
 	}
+	maps.DeleteFunc(out.Fields, func(s formats.Dataset, _ []string) bool { return !slices.Contains(d.Datasets, s) })
 	out.Optional = slices.DeleteFunc(slices.Clone(asked.Optional), func(s formats.Dataset) bool { return !slices.Contains(d.Datasets, s) })
 	return out
 }

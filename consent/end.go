@@ -52,8 +52,9 @@ func (a *Authority) end(ctx context.Context, tx *sql.Tx, e Ending) (Consent, []l
 		return c, nil, err
 	}
 	now := a.now()
-	if c.State == e.State || !c.expired(now).leadsTo(e.State) {
-		if slices.Contains([]State{Withdrawn, Revoked, Invalidated}, c.expired(now)) {
+	ends := []State{Withdrawn, Revoked, Invalidated}
+	if !slices.Contains(ends, e.State) || !c.expired(now).leadsTo(e.State) {
+		if slices.Contains(ends, c.expired(now)) {
 			return c, nil, nil
 		}
 		return c, nil, fmt.Errorf("%w: %s cannot become %s", ErrState, c.State, e.State)
@@ -72,61 +73,6 @@ func (a *Authority) end(ctx context.Context, tx *sql.Tx, e Ending) (Consent, []l
 
 func (a *Authority) stopConsent(ctx context.Context, id string) error {
 	return a.streams.stop(ctx, a, `consent = $1`, id, func(p *Permit) bool { return p.consent.ID == id })
-}
-
-// Renewal prolongs a consent.
-type Renewal struct {
-	Consent string
-	Person  string
-	Until   time.Time // no later than as long from now as the consent was given for at first
-	Session SessionFacts
-}
-
-// Renew prolongs a consent, also one that has expired, as it is.
-func (a *Authority) Renew(ctx context.Context, r Renewal) (Consent, error) {
-	var c Consent
-	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
-		var events []ledger.Event
-		var err error
-		c, events, err = a.renew(ctx, tx, r)
-		return events, err
-	})
-	if err != nil {
-		return Consent{}, fmt.Errorf("renew: %w", err)
-	}
-	a.stats.decided("renewed")
-	return c, a.stopConsent(ctx, c.ID)
-}
-
-func (a *Authority) renew(ctx context.Context, tx *sql.Tx, r Renewal) (Consent, []ledger.Event, error) {
-	c, err := a.locked(ctx, tx, r.Consent, `person`, r.Person)
-	if err != nil {
-		return c, nil, err
-	}
-	now := a.now()
-	service, err := a.active(ctx, tx, c.Service)
-	if err != nil {
-		return c, nil, err
-	}
-	first, err := readRevision(ctx, tx, c.ID, 1)
-	if err != nil {
-		return c, nil, err
-	}
-	until := r.Until.UTC().Truncate(time.Second)
-	if !until.After(now) || until.After(now.Add(first.Expires.Sub(first.At))) {
-		return c, nil, fmt.Errorf("%w: it can be renewed for as long as it was given for, from now", ErrBeyond)
-	}
-	details := slices.Clone(c.Details)
-	for i := range details {
-		details[i].Expires = until
-	}
-	facts := Facts{Now: now.UTC(), Step: StepRenew, Operator: a.operator, Service: service.facts(), Asked: c.Details, Granted: details,
-		Consent: c.facts(now), Session: &r.Session}
-	event, err := a.revise(ctx, tx, &c, Revision{State: Renewed, Details: details, Method: r.Session.Method}, facts)
-	if err == nil && a.decided != nil {
-		err = a.decided(ctx, tx, c)
-	}
-	return c, []ledger.Event{event}, err
 }
 
 func (c *Consent) facts(now time.Time) *ConsentFacts {

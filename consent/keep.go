@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,7 +108,79 @@ func (a *Authority) EndAll(ctx context.Context, person, reason string) (int, err
 			return n, err
 		}
 	}
+	if err := a.unsee(ctx, person); err != nil {
+		return len(ids), err
+	}
 	return len(ids), nil
+}
+
+// unsee forgets what a person said that they have seen.
+func (a *Authority) unsee(ctx context.Context, person string) error {
+	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
+		_, err := tx.ExecContext(ctx, `DELETE FROM consent_seen WHERE person = $1`, person)
+		return nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("forget what was seen: %w", err)
+	}
+	return nil
+}
+
+// noted is how many rows are noted in one transaction.
+const noted = 500
+
+// note writes beside what was decided before there was a column for it which datasets it names.
+func (a *Authority) note(ctx context.Context) error {
+	for table, details := range map[string]string{
+		"consent_request": `SELECT id, details FROM consent_request WHERE datasets IS NULL LIMIT $1`,
+		"consent_consent": `SELECT c.id, r.details FROM consent_consent c JOIN consent_revision r ON r.consent = c.id AND r.number = c.revision WHERE c.datasets IS NULL LIMIT $1`,
+	} {
+		for n := noted; n == noted; {
+			var err error
+			if n, err = a.noteSome(ctx, table, details); err != nil {
+				return fmt.Errorf("note which datasets were decided about: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (a *Authority) noteSome(ctx context.Context, table, details string) (n int, err error) {
+	err = a.db.Tx(ctx, func(tx *sql.Tx) error {
+		texts, err := pairs(ctx, tx, details, noted)
+		if err != nil {
+			return err
+		}
+		n = len(texts)
+		for id, text := range texts {
+			var list []Detail
+			if err := json.Unmarshal([]byte(text), &list); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `UPDATE `+table+` SET datasets = $2 WHERE id = $1 AND datasets IS NULL`, id, datasetsOf(list)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func pairs(ctx context.Context, tx *sql.Tx, query string, args ...any) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]string{}
+	for rows.Next() {
+		var key, value string
+		if err := rows.Scan(&key, &value); err != nil {
+			return nil, err
+		}
+		all[key] = value
+	}
+	return all, rows.Err()
 }
 
 func (a *Authority) ids(ctx context.Context, query string, args ...any) ([]string, error) {

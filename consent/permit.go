@@ -40,7 +40,7 @@ type Permit struct {
 }
 
 // Permit allows one access, and logs it first: when it returns without an error, the leaf is durable. The error wraps
-// [ErrDenied], [ErrRefused] or [ErrSuspended]. Whoever gets a permit calls [Permit.Done] in the end.
+// [ErrDenied] (it is [ErrPaused] while the person lets nothing be read), [ErrRefused] or [ErrSuspended]. Whoever gets a permit calls [Permit.Done] in the end.
 func (a *Authority) Permit(ctx context.Context, x Access) (*Permit, error) {
 	p := &Permit{a: a}
 	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
@@ -78,6 +78,9 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 	c := &p.consent
 	if !c.Valid(now) {
 		return nil, fmt.Errorf("%w: it stands as %s", ErrDenied, c.expired(now))
+	}
+	if !c.Paused.IsZero() {
+		return nil, ErrPaused
 	}
 	if p.covering = covering(c.Details, x, now); len(p.covering) == 0 {
 		return nil, fmt.Errorf("%w: it does not hold %s of %s", ErrDenied, x.Action, x.names())
@@ -168,7 +171,7 @@ func (p *Permit) Lease() time.Time {
 }
 
 // Prolong asks whether the consent still stands as it did, and if so prolongs the lease. An error that wraps
-// [ErrDenied] says that it does not: the permit is cut.
+// [ErrDenied] says that it does not, [ErrPaused] that it was paused: the permit is cut.
 func (p *Permit) Prolong(ctx context.Context) error {
 	if p.a == nil {
 		return ErrDenied
@@ -176,11 +179,11 @@ func (p *Permit) Prolong(ctx context.Context) error {
 	until := time.Now().Add(p.a.streams.lease)
 	var state State
 	var revision int
-	var expires int64
+	var expires, paused, pauses int64
 	var suspended string
 	err := p.a.db.Read.QueryRowContext(ctx, `
-		SELECT c.state, c.revision, c.expires, s.suspended FROM consent_consent c JOIN consent_service s ON s.id = c.service WHERE c.id = $1`, p.consent.ID).
-		Scan(&state, &revision, &expires, &suspended)
+		SELECT c.state, c.revision, c.expires, c.paused, c.pauses, s.suspended FROM consent_consent c JOIN consent_service s ON s.id = c.service WHERE c.id = $1`, p.consent.ID).
+		Scan(&state, &revision, &expires, &paused, &pauses, &suspended)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("look whether the consent stands: %w", err)
 	}
@@ -190,10 +193,14 @@ func (p *Permit) Prolong(ctx context.Context) error {
 		p.stop()
 		return fmt.Errorf("%w: it does not stand any more as it did", ErrDenied)
 	}
+	if paused != 0 || pauses != p.consent.pauses { // also where it goes on meanwhile: whoever paused it waits for this stream no more
+		p.stop()
+		return ErrPaused
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
-		return fmt.Errorf("%w: it was withdrawn", ErrDenied)
+		return fmt.Errorf("%w: it was withdrawn or paused", ErrDenied)
 	}
 	p.until = until
 	return nil

@@ -13,16 +13,16 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 )
 
-const consentColumns = `c.id, c.person, c.service, c.state, c.revision, c.created, c.changed, c.expires, c.accesses, r.details, r.packs`
+const consentColumns = `c.id, c.person, c.service, c.state, c.revision, c.created, c.changed, c.expires, c.accesses, c.paused, c.pauses, r.details, r.packs`
 
 func scanConsent(row interface{ Scan(...any) error }) (Consent, error) {
 	var c Consent
-	var created, changed, expires int64
+	var created, changed, expires, paused int64
 	var details, packs string
-	if err := row.Scan(&c.ID, &c.Person, &c.Service, &c.State, &c.Revision, &created, &changed, &expires, &c.Accesses, &details, &packs); err != nil {
+	if err := row.Scan(&c.ID, &c.Person, &c.Service, &c.State, &c.Revision, &created, &changed, &expires, &c.Accesses, &paused, &c.pauses, &details, &packs); err != nil {
 		return c, err
 	}
-	c.Created, c.Changed, c.Expires = fromMicro(created), fromMicro(changed), fromMicro(expires)
+	c.Created, c.Changed, c.Expires, c.Paused = fromMicro(created), fromMicro(changed), fromMicro(expires), fromMicro(paused)
 	return c, errors.Join(json.Unmarshal([]byte(details), &c.Details), json.Unmarshal([]byte(packs), &c.Packs))
 }
 
@@ -51,21 +51,21 @@ func (a *Authority) locked(ctx context.Context, tx *sql.Tx, id, column, who stri
 // OfService returns a consent that a service has, as it stands now, or an error that wraps [ErrNotFound].
 func (a *Authority) OfService(ctx context.Context, id, service string) (Consent, error) {
 	c, err := a.own(ctx, a.db.Read, id, `service`, service)
-	c.State = c.expired(a.now())
+	c.stand(a.now())
 	return c, err
 }
 
 // OfServiceIn is OfService in a transaction.
 func (a *Authority) OfServiceIn(ctx context.Context, tx *sql.Tx, id, service string) (Consent, error) {
 	c, err := a.own(ctx, tx, id, `service`, service)
-	c.State = c.expired(a.now())
+	c.stand(a.now())
 	return c, err
 }
 
 // OfPerson returns a consent of a person, as it stands now, or an error that wraps [ErrNotFound].
 func (a *Authority) OfPerson(ctx context.Context, id, person string) (Consent, error) {
 	c, err := a.own(ctx, a.db.Read, id, `person`, person)
-	c.State = c.expired(a.now())
+	c.stand(a.now())
 	return c, err
 }
 
@@ -84,7 +84,7 @@ func (a *Authority) Consents(ctx context.Context, person string) ([]Consent, err
 		if err != nil {
 			return nil, err
 		}
-		c.State = c.expired(now)
+		c.stand(now)
 		list = append(list, c)
 	}
 	return list, rows.Err()
@@ -139,7 +139,8 @@ type Notice struct {
 	Content  []byte // exactly
 }
 
-// Show keeps the exact bytes of a notice that is about to be shown, and returns their hash, which the decision names.
+// Show keeps the exact bytes of a notice that is about to be shown, and returns their hash, which the decision names. What
+// is shown before a consent is shortened or given again is kept with the consent's id in place of a request's.
 func (a *Authority) Show(ctx context.Context, n Notice) (string, error) {
 	sum := sha256.Sum256(n.Content)
 	n.Hash = hex.EncodeToString(sum[:])

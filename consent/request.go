@@ -80,9 +80,9 @@ func (a *Authority) Ask(ctx context.Context, asking Asking, also func(*sql.Tx, R
 			}
 		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO consent_request (id, service, action, consent, details, state, person, created, expires, decided)
-			VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, 0)`,
-			r.ID, r.Service, r.Action, r.Consent, string(details), r.State, micro(r.Created), micro(r.Expires))
+			INSERT INTO consent_request (id, service, action, consent, details, state, person, created, expires, decided, datasets)
+			VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, 0, $9)`,
+			r.ID, r.Service, r.Action, r.Consent, string(details), r.State, micro(r.Created), micro(r.Expires), datasetsOf(r.Details))
 		if err == nil && also != nil {
 			err = also(tx, r)
 		}

@@ -36,8 +36,8 @@ func (a *Authority) revise(ctx context.Context, tx *sql.Tx, c *Consent, rev Revi
 	} else {
 		rev.Expires = c.Expires
 	}
-	if facts.Notice != nil {
-		rev.Notice, rev.Language = facts.Notice.SHA256, facts.Notice.Language
+	if err := c.unpause(ctx, tx, rev, facts.Now); err != nil {
+		return ledger.Event{}, err
 	}
 	c.State, c.Details, c.Packs, c.Expires, c.Changed = rev.State, rev.Details, packs, rev.Expires, facts.Now
 	c.Revision++
@@ -79,9 +79,9 @@ func (rev *Revision) store(ctx context.Context, tx *sql.Tx, c *Consent, facts Fa
 		return fmt.Errorf("store the revision: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires`,
-		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires))
+		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before, paused, datasets) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires, paused = excluded.paused, datasets = excluded.datasets`,
+		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires), micro(c.Paused), datasetsOf(c.Details))
 	if err != nil {
 		return fmt.Errorf("store the consent: %w", err)
 	}

@@ -191,6 +191,8 @@ var (
 	ErrSuspended = errors.New("the service is suspended")
 	// ErrDenied is returned where a consent does not cover an access.
 	ErrDenied = errors.New("no consent covers this")
+	// ErrPaused is returned where the person lets nothing be read for now. It wraps [ErrDenied].
+	ErrPaused = fmt.Errorf("%w now: the person has paused it", ErrDenied)
 	// ErrBeyond is returned where a person would grant more than was asked.
 	ErrBeyond = errors.New("more than was asked cannot be granted")
 	// ErrTaken is returned for a service id or a service name that is in use.

@@ -262,8 +262,14 @@ func (a *Authority) Services(ctx context.Context) ([]*Service, error) {
 
 // Suspend stops a service at once, with a reason that it is told; an empty reason lets it go on.
 func (a *Authority) Suspend(ctx context.Context, id, reason string) error {
+	now := a.now()
+	stopped := now
+	if reason == "" {
+		stopped = time.Time{}
+	}
 	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
-		result, err := tx.ExecContext(ctx, `UPDATE consent_service SET suspended = $2, version = version + 1, changed = $3 WHERE id = $1`, id, reason, a.now().UnixMicro())
+		result, err := tx.ExecContext(ctx, `UPDATE consent_service SET suspended = $2, version = version + 1, changed = $3, stopped = $4 WHERE id = $1`,
+			id, reason, micro(now), micro(stopped))
 		if err != nil {
 			return nil, err
 		}

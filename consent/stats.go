@@ -32,6 +32,8 @@ func (s *stats) permit(err error) {
 	switch {
 	case err == nil:
 		outcome = "permitted"
+	case errors.Is(err, ErrPaused):
+		outcome = "paused"
 	case errors.Is(err, ErrDenied):
 		outcome = "denied"
 	case errors.Is(err, ErrRefused):

@@ -8,21 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
-	"github.com/passerelle-cloud/passerelle/consent/web"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
-	"github.com/passerelle-cloud/passerelle/operators/accounts"
 	"github.com/passerelle-cloud/passerelle/transfer"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
 )
@@ -107,10 +103,7 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err != nil {
 		return err
 	}
-	if s.accounts, err = g.openAccounts(ctx); err != nil {
-		return err
-	}
-	if s.web, err = s.openWeb(ctx, g, issuer); err != nil {
+	if err := s.openPages(ctx, g, c, issuer); err != nil {
 		return err
 	}
 	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics,
@@ -197,48 +190,4 @@ func (s *server) administrator(w http.ResponseWriter, r *http.Request) bool {
 		s.oauth.Deny(w, err)
 	}
 	return err == nil
-}
-
-// openWeb opens the pages.
-func (s *server) openWeb(ctx context.Context, g *gateway, issuer string) (*web.Web, error) {
-	signed, err := g.statement(ctx)
-	if err != nil {
-		return nil, err
-	}
-	operator := signed.Statement.Operator
-	brand := web.Brand{Name: operator.LegalName}
-	if operator.Contact != nil {
-		brand.Contact = operator.Contact.Email
-	}
-	return web.New(web.Options{
-		Authority: s.authority, Brand: brand, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Locales: s.oauth.Locales, Receipt: g.receipts(s, issuer),
-		ClientIP: func(r *http.Request) string { host, _, _ := net.SplitHostPort(r.RemoteAddr); return host },
-		SignIn: func(ctx context.Context, name, password, from string) (string, error) {
-			token, _, err := s.accounts.SignIn(ctx, name, password, from)
-			return token, err
-		},
-		Session: func(ctx context.Context, token string) (string, consent.SessionFacts, error) {
-			session, err := s.accounts.Session(ctx, token)
-			return session.Account.Instance, consent.SessionFacts{Method: "password", Authenticated: session.Authenticated}, err
-		},
-		SignOut: s.accounts.End,
-		Credentials: func(err error) bool {
-			return errors.Is(err, accounts.ErrCredentials) || errors.Is(err, accounts.ErrNoSession) || errors.Is(err, accounts.ErrInvalid)
-		},
-		Throttled: func(err error) (time.Duration, bool) {
-			var throttled *accounts.ThrottledError
-			if errors.As(err, &throttled) {
-				return throttled.RetryAfter, true
-			}
-			return 0, false
-		},
-		Grant: func(ctx context.Context, d consent.Decision) (location string, c consent.Consent, err error) {
-			c, err = s.authority.Grant(ctx, d, s.oauth.Granted(ctx, d, &location))
-			return location, c, err
-		},
-		Refuse: func(ctx context.Context, d consent.Decision) (location string, err error) {
-			_, err = s.authority.Refuse(ctx, d, s.oauth.Refused(ctx, &location))
-			return location, err
-		},
-	})
 }

@@ -29,7 +29,7 @@ func TestEverythingIsDescribed(t *testing.T) {
 			served[m[1]+" "+m[2]+constants[m[3]]+m[4]] = true
 		}
 	}
-	for from, to := range map[string][]string{"GET /log/": {"GET /log/checkpoint", "GET /log/tile/{path}"}, "GET /assets/": {"GET /assets/{file}"}} {
+	for from, to := range map[string][]string{"GET /log/": {"GET /log/checkpoint", "GET /log/tile/{path}"}, "GET /assets/": {"GET /assets/{file}"}, "GET /{$}": {"GET /"}} {
 		delete(served, from)
 		for _, route := range to {
 			served[route] = true

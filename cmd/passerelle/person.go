@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -22,6 +23,7 @@ type personCommand struct {
 	Add      personAdd      `cmd:"" help:"Make an empty instance."`
 	List     personList     `cmd:"" help:"List who has an instance here."`
 	ReadOnly personReadOnly `cmd:"" help:"Let an instance be read but not written, or be written again."`
+	Invite   personInvite   `cmd:"" help:"Make an invitation: a link by which somebody makes an account."`
 	Password personPassword `cmd:"" help:"Set the password by which a person signs in; every session of theirs ends."`
 	Remove   personRemove   `cmd:"" help:"Delete an instance with everything in it, and the person's account."`
 }
@@ -100,6 +102,38 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 		if err := h.Delete(ctx, c.Name); err != nil {
 			return fmt.Errorf("the account of %s is removed, but not the instance; try again: %w", c.Name, err)
 		}
+		return nil
+	})
+}
+
+type personInvite struct {
+	Name string        `arg:"" optional:"" help:"For whom: the name of an instance, which may be there already. Without it, whoever has the link chooses a name."`
+	For  time.Duration `help:"How long it can be used." default:"168h" placeholder:"DURATION"`
+	URL  string        `name:"url" help:"Where persons reach the gateway." env:"PASSERELLE_URL" default:"http://localhost:8470" placeholder:"URL"`
+}
+
+func (c *personInvite) Run(ctx context.Context, p *program) error {
+	if c.For <= 0 {
+		return fmt.Errorf("%w: --for is a time such as 48h", errUsage)
+	}
+	if c.Name != "" {
+		if err := home.CheckName(c.Name); err != nil {
+			return err
+		}
+	}
+	return p.withAccounts(ctx, func(_ *home.Home, a *accounts.Accounts) error {
+		code, err := a.Invite(ctx, c.Name, c.For)
+		if err != nil {
+			return err
+		}
+		link := strings.TrimRight(c.URL, "/") + "/register?" + url.Values{"invitation": {code}}.Encode()
+		if p.JSON {
+			return p.print(struct {
+				Link    string    `json:"link"`
+				Expires time.Time `json:"expires"`
+			}{link, time.Now().Add(c.For).UTC().Truncate(time.Second)})
+		}
+		fmt.Fprintf(p.out, "%s\nWhoever opens it can make an account, once, until %s. Nobody else should see it.\n", link, time.Now().Add(c.For).Format("2 January 2006, 15:04 MST"))
 		return nil
 	})
 }
@@ -194,19 +228,20 @@ func (p *program) withAccounts(ctx context.Context, do func(*home.Home, *account
 	if err != nil {
 		return err
 	}
-	a, err := g.openAccounts(ctx)
+	a, err := g.openAccounts(ctx, nil)
 	if err != nil {
 		return err
 	}
 	return do(h, a)
 }
 
-func (g *gateway) openAccounts(ctx context.Context) (*accounts.Accounts, error) {
+// openAccounts opens the accounts. Whoever serves them gives the secret under which passkeys' ceremonies are sealed.
+func (g *gateway) openAccounts(ctx context.Context, secret []byte) (*accounts.Accounts, error) {
 	db, err := g.openDB(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return accounts.Open(ctx, db, accounts.Options{})
+	return accounts.Open(ctx, db, accounts.Options{Secret: secret})
 }
 
 func (p *program) withHome(ctx context.Context, do func(*home.Home) error) error {

@@ -30,7 +30,11 @@ func (g *gateway) receipts(s *server, issuer string) func(context.Context, conse
 			if r.Notice == "" {
 				continue
 			}
-			notice, err := s.authority.Notice(ctx, r.Request, r.Notice)
+			about := r.Request
+			if about == "" { // given again, without a request
+				about = c.ID
+			}
+			notice, err := s.authority.Notice(ctx, about, r.Notice)
 			if err != nil {
 				return nil, err
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
+	"github.com/passerelle-cloud/passerelle/internal/webui"
 )
 
 // routes lists everything that a gateway serves. openapi.yaml says the same.
@@ -36,17 +37,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET "+oauth.PathGrants+"/{id}", s.oauth.Grant)
 	mux.HandleFunc("DELETE "+oauth.PathGrants+"/{id}", s.oauth.EndGrant)
 
-	// Persons sign in, decide, and change their minds.
-	mux.HandleFunc("GET /assets/", s.web.Assets)
-	mux.HandleFunc("GET /sign-in", s.web.SignIn)
-	mux.HandleFunc("POST /sign-in", s.web.DoSignIn)
-	mux.HandleFunc("POST /sign-out", s.web.DoSignOut)
-	mux.HandleFunc("GET /consent/requests/{id}", s.web.Prompt)
-	mux.HandleFunc("POST /consent/requests/{id}", s.web.Decide)
-	mux.HandleFunc("GET /consents", s.web.Consents)
-	mux.HandleFunc("GET /consents/{id}", s.web.Consent)
-	mux.HandleFunc("GET /consents/{id}/receipt", s.web.Receipt)
-	mux.HandleFunc("POST /consents/{id}/withdraw", s.web.Withdraw)
+	s.pageRoutes(mux)
 
 	// Services read what they were granted.
 	mux.HandleFunc("GET /data/changes", s.data.Changes)
@@ -56,6 +47,49 @@ func (s *server) routes() http.Handler {
 
 	s.adminRoutes(mux, s.administrator)
 	return s.observed(mux)
+}
+
+// pageRoutes lists the pages: persons sign in, decide, see, and change their minds.
+func (s *server) pageRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.web.Redirect(w, r, "/consents") })
+	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI))
+	mux.HandleFunc("GET /legal/{slug}", s.web.Legal)
+
+	mux.HandleFunc("GET /sign-in", s.account.SignIn)
+	mux.HandleFunc("POST /sign-in", s.account.DoSignIn)
+	mux.HandleFunc("GET /sign-in/provider", s.account.Provider)
+	mux.HandleFunc("GET /sign-in/provider/callback", s.account.ProviderCallback)
+	mux.HandleFunc("POST /sign-out", s.account.DoSignOut)
+	mux.HandleFunc("GET /register", s.account.Register)
+	mux.HandleFunc("POST /register", s.account.DoRegister)
+	mux.HandleFunc("GET /recover", s.account.Recover)
+	mux.HandleFunc("POST /recover", s.account.DoRecover)
+	mux.HandleFunc("GET /account", s.account.Account)
+	mux.HandleFunc("POST /account/passkeys", s.account.AddPasskey)
+	mux.HandleFunc("POST /account/passkeys/{id}/remove", s.account.RemovePasskey)
+	mux.HandleFunc("POST /account/password", s.account.Password)
+	mux.HandleFunc("POST /account/recovery-codes", s.account.Codes)
+	mux.HandleFunc("POST /account/recovery-key", s.account.Key)
+	mux.HandleFunc("POST /account/sessions/end", s.account.EndSession)
+	mux.HandleFunc("GET /account/provider", s.account.LinkProvider)
+	mux.HandleFunc("POST /account/provider/remove", s.account.UnlinkProvider)
+
+	mux.HandleFunc("GET /consent/requests/{id}", s.web.Prompt)
+	mux.HandleFunc("POST /consent/requests/{id}", s.web.Decide)
+	mux.HandleFunc("GET /consents", s.web.Consents)
+	mux.HandleFunc("POST /news/seen", s.web.Seen)
+	mux.HandleFunc("GET /overview", s.web.Overview)
+	mux.HandleFunc("GET /consents/{id}", s.web.Consent)
+	mux.HandleFunc("GET /consents/{id}/receipt", s.web.Receipt)
+	mux.HandleFunc("GET /consents/{id}/print", s.web.Print)
+	mux.HandleFunc("GET /consents/{id}/revisions/{revision}", s.web.Notice)
+	mux.HandleFunc("POST /consents/{id}/withdraw", s.web.Withdraw)
+	mux.HandleFunc("POST /consents/{id}/pause", s.web.Pause)
+	mux.HandleFunc("POST /consents/{id}/resume", s.web.Resume)
+	mux.HandleFunc("GET /consents/{id}/change", s.web.Change)
+	mux.HandleFunc("POST /consents/{id}/change", s.web.DoChange)
+	mux.HandleFunc("GET /consents/{id}/again", s.web.Again)
+	mux.HandleFunc("POST /consents/{id}/again", s.web.DoAgain)
 }
 
 // ready says whether this replica can log, without which it must not do anything.

@@ -25,6 +25,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
 )
 
@@ -41,7 +42,8 @@ type serveCommand struct {
 	MTLSURL    string   `name:"mtls-url" help:"Where services reach that second address." env:"PASSERELLE_MTLS_URL" placeholder:"URL"`
 	ClientCA   string   `name:"client-ca" help:"File with the authorities (PEM) that vouch for services' certificates (tls_client_auth)." env:"PASSERELLE_CLIENT_CA" type:"existingfile" placeholder:"FILE"`
 	Local      bool     `help:"Let services be on this machine, for trying things out: their keys and events may be at private addresses." env:"PASSERELLE_LOCAL"`
-	LogJSON    bool     `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
+	pageFlags
+	LogJSON bool `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
 }
 
 // How long a request, and the end, may take.
@@ -106,6 +108,7 @@ type server struct {
 	jobs      *jobs.Queue
 	events    *events.Events
 	web       *web.Web
+	account   *operatorsweb.Web
 	data      *api.API
 	metrics   *prometheus.Registry
 	log       *slog.Logger

@@ -148,7 +148,7 @@ func TestServe(t *testing.T) {
 		}
 		apitest.Answer(t, answer, string(body))
 	}
-	for _, path := range []string{"/", "/log", "/log/", "/nothing", "/log/../metrics/x", "/witness/add-checkpoint"} {
+	for _, path := range []string{"/log", "/log/", "/nothing", "/log/../metrics/x", "/witness/add-checkpoint"} {
 		if answer, body := g.get(t, path); answer.StatusCode != 404 && answer.StatusCode != 405 {
 			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
 		}

@@ -81,12 +81,20 @@ func (e *Events) Work(opt Options) error {
 func (e *Events) Changed(ctx context.Context, tx *sql.Tx, c consent.Consent) error {
 	id := uuid.NewString()
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO events_event (id, consent, revision, service, person, state, made, tried, acknowledged, answer) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '')`,
-		id, c.ID, c.Revision, c.Service, c.Person, c.State, c.Changed.UnixMicro())
+		INSERT INTO events_event (id, consent, revision, service, person, state, made, tried, acknowledged, answer, paused) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '', $8)`,
+		id, c.ID, c.Revision, c.Service, c.Person, c.State, e.now().UnixMicro(), !c.Paused.IsZero())
 	if err != nil {
 		return fmt.Errorf("keep the event: %w", err)
 	}
 	return e.queue.Add(ctx, tx, tell.Job(telling{ID: id}), jobs.Options{})
+}
+
+// now is the clock, also before anything is told.
+func (e *Events) now() time.Time {
+	if e.opt.Now == nil {
+		return time.Now()
+	}
+	return e.opt.Now()
 }
 
 // Event is what a service was told.
@@ -96,6 +104,7 @@ type Event struct {
 	Revision     int
 	Service      string
 	State        consent.State
+	Paused       bool // the person lets nothing be read for now
 	Made         time.Time
 	Tried        int       // how often
 	Acknowledged time.Time // zero: the service has not answered
@@ -104,12 +113,12 @@ type Event struct {
 	person string
 }
 
-const columns = `id, consent, revision, service, person, state, made, tried, acknowledged, answer`
+const columns = `id, consent, revision, service, person, state, made, tried, acknowledged, answer, paused`
 
 func scan(row interface{ Scan(...any) error }) (Event, error) {
 	var e Event
 	var made, acknowledged int64
-	err := row.Scan(&e.ID, &e.Consent, &e.Revision, &e.Service, &e.person, &e.State, &made, &e.Tried, &acknowledged, &e.Answer)
+	err := row.Scan(&e.ID, &e.Consent, &e.Revision, &e.Service, &e.person, &e.State, &made, &e.Tried, &acknowledged, &e.Answer, &e.Paused)
 	e.Made = time.UnixMicro(made).UTC()
 	if acknowledged > 0 {
 		e.Acknowledged = time.UnixMicro(acknowledged).UTC()
@@ -119,7 +128,7 @@ func scan(row interface{ Scan(...any) error }) (Event, error) {
 
 // Of returns what a service was told of a consent, the first first.
 func (e *Events) Of(ctx context.Context, consentID string) ([]Event, error) {
-	rows, err := e.db.Read.QueryContext(ctx, `SELECT `+columns+` FROM events_event WHERE consent = $1 ORDER BY revision`, consentID)
+	rows, err := e.db.Read.QueryContext(ctx, `SELECT `+columns+` FROM events_event WHERE consent = $1 ORDER BY revision, made`, consentID)
 	if err != nil {
 		return nil, fmt.Errorf("list the events: %w", err)
 	}
@@ -183,6 +192,7 @@ type changed struct {
 	Grant    string        `json:"grant_id"`
 	Revision int           `json:"revision"`
 	State    consent.State `json:"state"`
+	Paused   bool          `json:"paused,omitempty"` // nothing can be read for now; an event without it says when it goes on
 }
 
 // push sends an event (RFC 8935 section 2), and says in words what came of it. An error is worth another try.
@@ -190,7 +200,7 @@ func (e *Events) push(ctx context.Context, to string, event Event) (answer strin
 	token, err := e.opt.Sign(ctx, "secevent+jwt", set{
 		Issuer: e.opt.Issuer, Issued: e.opt.Now().Unix(), ID: event.ID, Audience: event.Service, Occurred: event.Made.Unix(),
 		Subject: subject{"iss_sub", e.opt.Issuer, e.opt.Subject(event.Service, event.person)},
-		Events:  map[string]changed{Type: {event.Consent, event.Revision, event.State}},
+		Events:  map[string]changed{Type: {event.Consent, event.Revision, event.State, event.Paused}},
 	})
 	if err != nil {
 		return "it could not be signed", false, err

@@ -2,6 +2,9 @@ package web
 
 import (
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -9,130 +12,184 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 )
 
-// listed is a consent on the dashboard.
-type listed struct {
-	consent.Consent
-	Service *consent.Service
-	Sets    []formats.Dataset
-	Live    bool
+// pageSize is how many consents one page of the dashboard lists.
+const pageSize = 20
+
+// item is a consent, or a refusal, on the dashboard.
+type item struct {
+	consent.Item
+	Sets []formats.Dataset
+	Live bool
 }
 
 // dashboard is what the page shows.
 type dashboard struct {
-	Live, Ended []listed
-	Withdrawn   string // the name of a service whose consent was withdrawn just now
+	Items    []item
+	Tabs     []tab
+	Filter   consent.Filter
+	Datasets []formats.Dataset
+	Searched bool
+	Total    int
+	Earlier  string // address of the page with what changed before; "" if there is none
+	Later    string
+	News     consent.News
+	Now      time.Time
+	Done     *done
 }
 
-// Consents shows a person all that they decided.
+// tab leads to the consents that stand in one way.
+type tab struct {
+	Standing consent.Standing
+	Count    int
+	Address  string
+	Current  bool
+}
+
+// done says what a person just did.
+type done struct {
+	What    string // "withdrawn", "paused", …
+	Service *consent.Service
+}
+
+// standings are the tabs, in their order.
+var standings = []consent.Standing{consent.StandsActive, consent.StandsPaused, consent.StandsEnded, consent.StandsRefused}
+
+// Consents shows a person all that they decided, and what is new.
 func (w *Web) Consents(rw http.ResponseWriter, r *http.Request) {
-	v, ok := w.visitor(rw, r, "")
+	v, ok := w.Visitor(rw, r, "")
 	if !ok {
 		return
 	}
-	list, err := w.opt.Authority.Consents(r.Context(), v.person)
+	d, err := w.dashboard(r, v)
 	if err != nil {
 		w.fail(rw, r, v, err)
 		return
 	}
-	var d dashboard
-	for _, c := range list {
-		l, err := w.listed(r, c)
-		if err != nil {
-			w.fail(rw, r, v, err)
-			return
+	w.Render(rw, r, v, webui.Page{Template: "consents", Title: "consents.title", Section: "consents", Data: d})
+}
+
+func (w *Web) dashboard(r *http.Request, v *webui.Visitor) (*dashboard, error) {
+	query := searched(r)
+	d := &dashboard{Filter: filter(query), Datasets: formats.Datasets(), Now: time.Now()}
+	d.Searched = d.Filter.Text != "" || d.Filter.Dataset != ""
+	listing, err := w.opt.Authority.List(r.Context(), v.Person, d.Filter)
+	if err != nil {
+		return nil, err
+	}
+	d.Total = listing.Total
+	for _, i := range listing.Items {
+		d.Items = append(d.Items, item{i, datasets(i.Consent.Details), i.Consent.Valid(d.Now)})
+	}
+	for _, s := range standings {
+		d.Tabs = append(d.Tabs, tab{s, listing.Counts[s], address(query, "standing", string(s), "page", ""), s == d.Filter.Standing})
+	}
+	page := d.Filter.Offset/pageSize + 1
+	if page > 1 {
+		d.Later = address(query, "page", strconv.Itoa(page-1))
+	}
+	if d.Filter.Offset+len(d.Items) < d.Total {
+		d.Earlier = address(query, "page", strconv.Itoa(page+1))
+	}
+	if d.Filter.Offset == 0 && !d.Searched {
+		if d.News, err = w.opt.Authority.News(r.Context(), v.Person, 5); err != nil {
+			return nil, err
 		}
-		if l.Live {
-			d.Live = append(d.Live, l)
-		} else {
-			d.Ended = append(d.Ended, l)
+	}
+	d.Done, err = w.done(r, v)
+	return d, err
+}
+
+// maxSearch is how long what somebody looks for may be, in characters: no name is longer.
+const maxSearch = 100
+
+// searched is the query of a page without what nobody can look for.
+func searched(r *http.Request) url.Values {
+	query := r.URL.Query()
+	if text := []rune(strings.ToValidUTF8(query.Get("q"), "")); len(text) > maxSearch {
+		query.Set("q", string(text[:maxSearch]))
+	}
+	return query
+}
+
+// filter reads what somebody looks for. What cannot be looked for is left out.
+func filter(query url.Values) consent.Filter {
+	f := consent.Filter{Text: query.Get("q"), Standing: consent.StandsActive, Limit: pageSize}
+	for _, s := range standings {
+		if query.Get("standing") == string(s) {
+			f.Standing = s
 		}
-		if c.ID == r.URL.Query().Get("withdrawn") && c.State == consent.Withdrawn {
-			d.Withdrawn = l.Service.Name
+	}
+	if d, err := formats.ParseDataset(query.Get("dataset")); err == nil {
+		f.Dataset = d
+	}
+	if page, err := strconv.Atoi(query.Get("page")); err == nil && page > 1 && page < 1_000_000 {
+		f.Offset = (page - 1) * pageSize
+	}
+	return f
+}
+
+// address is the dashboard's with some of what is looked for changed.
+func address(query url.Values, changes ...string) string {
+	changed := url.Values{}
+	for _, key := range []string{"q", "dataset", "standing", "page"} {
+		if query.Get(key) != "" {
+			changed.Set(key, query.Get(key))
 		}
 	}
-	w.render(rw, r, v, webui.Page{Template: "consents", Title: "consents.title", Data: d})
-}
-
-func (w *Web) listed(r *http.Request, c consent.Consent) (listed, error) {
-	service, err := w.opt.Authority.Service(r.Context(), c.Service)
-	l := listed{Consent: c, Service: service, Live: c.Valid(time.Now())}
-	for _, d := range c.Details {
-		l.Sets = append(l.Sets, d.Datasets...)
+	for i := 0; i+1 < len(changes); i += 2 {
+		changed.Set(changes[i], changes[i+1])
+		if changes[i+1] == "" {
+			changed.Del(changes[i])
+		}
 	}
-	return l, err
+	return "/consents?" + changed.Encode()
 }
 
-// one is what the page of one consent shows.
-type one struct {
-	listed
-	Details   []asked
-	Revisions []consent.Revision
+// datasets are all that details name, each once.
+func datasets(details []consent.Detail) (list []formats.Dataset) {
+	seen := map[formats.Dataset]bool{}
+	for _, d := range details {
+		for _, s := range d.Datasets {
+			if !seen[s] {
+				seen[s] = true
+				list = append(list, s)
+			}
+		}
+	}
+	return list
 }
 
-// Consent shows a consent with everything that was decided about it.
-func (w *Web) Consent(rw http.ResponseWriter, r *http.Request) {
-	v, ok := w.visitor(rw, r, "")
+// done finds out what was done just now, from the address; only what is true is said.
+func (w *Web) done(r *http.Request, v *webui.Visitor) (*done, error) {
+	for what, states := range map[string][]consent.State{"withdrawn": {consent.Withdrawn}} {
+		id := searched(r).Get(what)
+		if id == "" {
+			continue
+		}
+		c, err := w.opt.Authority.OfPerson(r.Context(), id, v.Person)
+		if err != nil || c.State != states[0] {
+			return nil, nil // somebody made the address up
+		}
+		service, err := w.opt.Authority.Service(r.Context(), c.Service)
+		return &done{what, service}, err
+	}
+	return nil, nil
+}
+
+// Seen notes that a person has seen what is new.
+func (w *Web) Seen(rw http.ResponseWriter, r *http.Request) {
+	v, ok := w.Posted(rw, r)
 	if !ok {
 		return
 	}
-	o, err := w.one(r, v)
+	at, err := time.Parse(time.RFC3339Nano, r.PostForm.Get("at"))
 	if err != nil {
+		w.Message(rw, r, v, http.StatusBadRequest, "bad-form")
+		return
+	}
+	if err := w.opt.Authority.Seen(r.Context(), v.Person, at); err != nil {
 		w.fail(rw, r, v, err)
 		return
 	}
-	w.render(rw, r, v, webui.Page{Template: "consent", Title: "consent.title", Data: o})
-}
-
-func (w *Web) one(r *http.Request, v *visitor) (o one, err error) {
-	c, err := w.opt.Authority.OfPerson(r.Context(), r.PathValue("id"), v.person)
-	if err != nil {
-		return o, err
-	}
-	if o.listed, err = w.listed(r, c); err != nil {
-		return o, err
-	}
-	for i, d := range c.Details {
-		o.Details = append(o.Details, shown(d, i, v.language))
-	}
-	o.Revisions, err = w.opt.Authority.Revisions(r.Context(), c.ID)
-	return o, err
-}
-
-// Receipt gives a person their signed copy of everything that was decided about a consent.
-func (w *Web) Receipt(rw http.ResponseWriter, r *http.Request) {
-	v, ok := w.visitor(rw, r, "")
-	if !ok {
-		return
-	}
-	c, err := w.opt.Authority.OfPerson(r.Context(), r.PathValue("id"), v.person)
-	var text []byte
-	if err == nil {
-		text, err = w.opt.Receipt(r.Context(), c)
-	}
-	if err != nil {
-		w.fail(rw, r, v, err)
-		return
-	}
-	webui.Protect(rw.Header())
-	rw.Header().Set("Content-Type", "application/jose")
-	rw.Header().Set("Content-Disposition", `attachment; filename="receipt-`+c.ID+`.jws"`)
-	rw.Write(text) // if the reader is gone there is nobody to tell
-}
-
-// Withdraw withdraws a consent: when the page is there, nothing flows any more.
-func (w *Web) Withdraw(rw http.ResponseWriter, r *http.Request) {
-	if !w.form(rw, r) {
-		return
-	}
-	v, ok := w.visitor(rw, r, "")
-	if !ok {
-		return
-	}
-	c, err := w.opt.Authority.Withdraw(r.Context(), consent.Ending{Consent: r.PathValue("id"), Person: v.person, State: consent.Withdrawn, Session: v.session})
-	if err != nil {
-		w.fail(rw, r, v, err)
-		return
-	}
-	webui.Protect(rw.Header())
-	http.Redirect(rw, r, "/consents?withdrawn="+c.ID, http.StatusSeeOther)
+	w.Redirect(rw, r, "/consents")
 }

@@ -2,15 +2,22 @@ package web
 
 import (
 	"context"
+	"errors"
 	"html/template"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
+)
+
+// How long ago somebody may have proved who they are who gives what is sensitive: before they see it, and when they
+// have read it.
+const (
+	freshToSee    = 10 * time.Minute
+	freshToDecide = 40 * time.Minute
 )
 
 // prompt is what the page shows on which a person decides.
@@ -19,42 +26,10 @@ type prompt struct {
 	Notice  template.HTML // exactly what is kept of what they were shown
 	Hash    string
 	Service *consent.Service
-	Details []asked
-	Until   []until
-}
-
-// asked is one thing that is asked for.
-type asked struct {
-	consent.Detail
-	Index      int
-	Purpose    string // in the language of the page, or in another one
-	Language   string // which one
-	Sets       []set
-	Countries  []string
-	Move       bool
-	Continuous bool
-}
-
-// set is a dataset that can be ticked.
-type set struct {
-	Name     formats.Dataset
-	Optional bool
-	Fields   []string
-}
-
-// until is how long a person may allow it.
-type until struct {
-	Value string // days, or "" for as long as asked
-	Days  int
-	At    time.Time
-}
-
-// notice is what is kept of what a person was shown.
-type notice struct {
-	Service  *consent.Service
-	Operator string
-	Privacy  string
-	Details  []asked
+	Details []choosing
+	Spans   []span
+	Before  []consent.Item
+	Nothing bool // nothing was ticked the last time
 }
 
 // Prompt shows what a service asks.
@@ -62,149 +37,172 @@ func (w *Web) Prompt(rw http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	locales, origin, err := w.opt.Locales(r.Context(), id)
 	if err != nil {
-		w.message(rw, r, &visitor{language: w.ui.Language(r, "")}, http.StatusNotFound, "unknown-request")
+		w.Message(rw, r, &webui.Visitor{Language: w.Language(r, "")}, http.StatusNotFound, "unknown-request")
 		return
 	}
-	v, ok := w.visitor(rw, r, locales)
+	v, ok := w.Visitor(rw, r, locales)
 	if !ok {
 		return
 	}
-	p, err := w.prompt(r.Context(), id, v.language)
+	request, err := w.opt.Authority.Request(r.Context(), id)
+	if err == nil && request.State != consent.Requested {
+		err = consent.ErrState
+	}
+	if err == nil && sensitive(request.Details) && !v.Fresh(freshToSee) {
+		w.Proven(rw, r, locales, freshToSee)
+		return
+	}
+	var p *prompt
+	if err == nil {
+		p, err = w.prompt(r.Context(), v, request)
+	}
 	if err != nil {
 		w.fail(rw, r, v, err)
 		return
 	}
-	w.render(rw, r, v, webui.Page{Template: "prompt", Title: "prompt.title", FormsTo: []string{origin}, Data: p})
+	p.Nothing = r.URL.Query().Has("nothing")
+	w.Render(rw, r, v, webui.Page{Template: "prompt", Title: "prompt.title", FormsTo: []string{origin}, Data: p})
 }
 
 // prompt makes the page, and keeps what it says before anybody sees it.
-func (w *Web) prompt(ctx context.Context, id, lang string) (*prompt, error) {
-	request, err := w.opt.Authority.Request(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if request.State != consent.Requested {
-		return nil, consent.ErrState
-	}
+func (w *Web) prompt(ctx context.Context, v *webui.Visitor, request consent.Request) (*prompt, error) {
 	service, err := w.opt.Authority.Service(ctx, request.Service)
 	if err != nil {
 		return nil, err
 	}
-	p := &prompt{Request: id, Service: service}
-	for i, d := range request.Details {
-		p.Details = append(p.Details, shown(d, i, lang))
-	}
-	p.Until = choices(request.Details, time.Now())
-	text, err := w.ui.Fragment("notice", lang, notice{service, w.opt.Brand.Name, inLanguage(service.Notices, lang), p.Details})
+	now := time.Now()
+	p := &prompt{Request: request.ID, Service: service, Spans: spans(lastOf(request.Details), now)}
+	details := shown(request.Details, v.Language)
+	p.Notice, p.Hash, err = w.keep(ctx, request.ID, v.Language, notice{Service: service, Details: details, Advice: advise(request.Details, now)})
 	if err != nil {
 		return nil, err
 	}
-	p.Notice = template.HTML(text) // rendered by html/template just above
-	p.Hash, err = w.opt.Authority.Show(ctx, consent.Notice{Request: id, Language: lang, Version: version, Content: text})
-	return p, err
-}
-
-func shown(d consent.Detail, index int, lang string) asked {
-	a := asked{Detail: d, Index: index, Move: d.Type == consent.InstanceMove, Continuous: d.Frequency == "continuous", Language: lang, Purpose: d.Purpose.Text[lang]}
-	for _, other := range []string{"en", "fr"} {
-		if a.Purpose == "" {
-			a.Language, a.Purpose = other, d.Purpose.Text[other]
-		}
+	if p.Before, err = w.opt.Authority.Before(ctx, v.Person, request.Service); err != nil {
+		return nil, err
 	}
-	for _, name := range d.Datasets {
-		a.Sets = append(a.Sets, set{name, slices.Contains(d.Optional, name), d.Fields[name]})
-	}
-	if d.ThirdCountry != nil {
-		a.Countries = d.ThirdCountry.Countries
-	}
-	return a
-}
-
-// inLanguage chooses a text in a language, or else in any.
-func inLanguage(texts map[string]string, lang string) string {
-	for _, l := range []string{lang, "en", "fr"} {
-		if texts[l] != "" {
-			return texts[l]
-		}
-	}
-	for _, text := range texts {
-		return text
-	}
-	return ""
-}
-
-// choices are for how long a person may allow what is asked: as long as asked, or shorter.
-func choices(details []consent.Detail, now time.Time) []until {
-	var last time.Time
 	for _, d := range details {
-		if d.Expires.After(last) {
-			last = d.Expires
+		c, err := w.choosing(ctx, v.Person, d)
+		if err != nil {
+			return nil, err
+		}
+		p.Details = append(p.Details, c)
+	}
+	return p, nil
+}
+
+// choosing is a detail with what can be chosen of it, and examples.
+func (w *Web) choosing(ctx context.Context, person string, d asked) (choosing, error) {
+	c := choosing{asked: d}
+	for _, s := range d.Sets {
+		one := choice{set: s, Ticked: !s.Optional}
+		one.Choose, one.Limited = fieldsOf(&d.Detail, s.Name)
+		c.Period = c.Period || s.Name == formats.Bank || s.Name == formats.Calendar || s.Name == formats.Bills || s.Name == formats.Health || s.Name == formats.Energy
+		if err := w.exemplify(ctx, person, &d.Detail, &one); err != nil {
+			return c, err
+		}
+		if s.Name == formats.Bank {
+			var err error
+			if one.Accounts, err = w.accounts(ctx, person, d.Accounts); err != nil {
+				return c, err
+			}
+		}
+		c.Choices = append(c.Choices, one)
+	}
+	return c, nil
+}
+
+// sampled is how many records are looked at for an example, and mostAccounts how many accounts can be chosen among.
+const (
+	sampled      = 20
+	mostAccounts = 100
+)
+
+// exemplify finds a record of the person's own of which the service would see something, and shows just that.
+func (w *Web) exemplify(ctx context.Context, person string, d *consent.Detail, c *choice) error {
+	records, err := w.opt.Sample(ctx, person, c.Name, exampleKind[c.Name], sampled)
+	if err != nil {
+		return err
+	}
+	for i := range records {
+		seen, ok, err := d.Preview(records[i])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		lines, err := exemplify(&seen)
+		if err != nil {
+			return err
+		}
+		if len(lines) > len(c.Example) {
+			c.Example = lines
+		}
+		c.More++
+	}
+	c.More--
+	c.Empty = c.More < 0
+	return nil
+}
+
+// exampleKind is what makes the best example of a dataset that holds records of several kinds.
+var exampleKind = map[formats.Dataset]formats.Kind{formats.Bank: formats.KindOperation, formats.Files: formats.KindFile, formats.Photos: formats.KindFile, formats.Calendar: formats.KindEvent}
+
+// accounts are the person's bank accounts among which they can choose: all, or those that are asked for.
+func (w *Web) accounts(ctx context.Context, person string, asked []string) ([]account, error) {
+	records, err := w.opt.Sample(ctx, person, formats.Bank, formats.KindAccount, mostAccounts)
+	if err != nil {
+		return nil, err
+	}
+	var list []account
+	for i := range records {
+		if len(asked) > 0 && !slices.Contains(asked, records[i].ID) {
+			continue
+		}
+		name, err := accountName(&records[i])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, account{records[i].ID, name, true})
+	}
+	for _, id := range asked { // one that is not there now can be allowed all the same
+		if !slices.ContainsFunc(list, func(a account) bool { return a.ID == id }) {
+			list = append(list, account{id, id, true})
 		}
 	}
-	list := []until{{At: last}}
-	for _, days := range []int{1, 7, 30, 90, 180, 365} {
-		if at := now.AddDate(0, 0, days); at.Before(last) {
-			list = append(list, until{Value: strconv.Itoa(days), Days: days, At: at})
-		}
-	}
-	return list
+	return list, nil
 }
 
 // Decide takes a person's decision, and sends their browser back to the service.
 func (w *Web) Decide(rw http.ResponseWriter, r *http.Request) {
-	if !w.form(rw, r) {
-		return
-	}
-	v, ok := w.visitor(rw, r, "")
+	v, ok := w.Posted(rw, r)
 	if !ok {
 		return
 	}
-	location, err := w.decide(r, v)
-	if err != nil {
+	here := "/consent/requests/" + r.PathValue("id")
+	d := consent.Decision{Request: r.PathValue("id"), Person: v.Person, Notice: r.PostForm.Get("notice"), Session: session(v)}
+	var location string
+	var err error
+	if r.PostForm.Get("decision") == "grant" {
+		var request consent.Request
+		if request, err = w.opt.Authority.Request(r.Context(), d.Request); err == nil {
+			if sensitive(request.Details) && !v.Fresh(freshToDecide) {
+				r.PostForm.Set("back", here)
+				w.Proven(rw, r, "", freshToDecide)
+				return
+			}
+			d.Details = chosen(request.Details, r.PostForm, time.Now())
+			location, _, err = w.opt.Grant(r.Context(), d)
+		}
+	} else { // whatever is not a clear yes is a no
+		location, err = w.opt.Refuse(r.Context(), d)
+	}
+	switch {
+	case errors.Is(err, consent.ErrBeyond): // nothing is left of it: they may choose again
+		w.Redirect(rw, r, here+"?nothing")
+	case err != nil:
 		w.fail(rw, r, v, err)
-		return
+	default:
+		w.Redirect(rw, r, location)
 	}
-	webui.Protect(rw.Header())
-	http.Redirect(rw, r, location, http.StatusSeeOther)
-}
-
-func (w *Web) decide(r *http.Request, v *visitor) (string, error) {
-	d := consent.Decision{Request: r.PathValue("id"), Person: v.person, Notice: r.PostForm.Get("notice"), Session: v.session}
-	if r.PostForm.Get("decision") != "grant" { // whatever is not a clear yes is a no
-		return w.opt.Refuse(r.Context(), d)
-	}
-	request, err := w.opt.Authority.Request(r.Context(), d.Request)
-	if err != nil {
-		return "", err
-	}
-	d.Details = chosen(request.Details, r.PostForm, time.Now())
-	location, _, err := w.opt.Grant(r.Context(), d)
-	return location, err
-}
-
-// chosen is what of a request a person ticked.
-func chosen(details []consent.Detail, form map[string][]string, now time.Time) []consent.Detail {
-	list := make([]consent.Detail, len(details))
-	for i, d := range details {
-		ticked := form["sets-"+strconv.Itoa(i)]
-		granted := d
-		granted.Datasets, granted.Fields = nil, map[formats.Dataset][]string{}
-		for _, name := range d.Datasets {
-			if slices.Contains(ticked, string(name)) {
-				granted.Datasets = append(granted.Datasets, name)
-				if fields, limited := d.Fields[name]; limited {
-					granted.Fields[name] = fields
-				}
-			}
-		}
-		if values := form["until"]; len(values) == 1 && values[0] != "" {
-			if days, err := strconv.Atoi(values[0]); err == nil && days > 0 && days < 3660 {
-				if at := now.AddDate(0, 0, days).UTC().Truncate(time.Second); at.Before(d.Expires) {
-					granted.Expires = at
-				}
-			}
-		}
-		list[i] = granted
-	}
-	return list
 }

@@ -32,6 +32,9 @@ func describe(doc *openapi3.T) *described {
 			if slashes(operation) {
 				pattern = strings.TrimSuffix(pattern, "}") + "...}"
 			}
+			if path == "/" {
+				pattern += "{$}" // and nothing below it
+			}
 			d.mux.HandleFunc(pattern, http.NotFound)
 			d.operations[pattern] = operation
 		}

@@ -234,7 +234,7 @@ func TestBrokenLayersAreFound(t *testing.T) {
 		{"consent/ledger", ours("formats"), "it may import [internal/sqldb]"},
 		{"consent/web", "github.com/ory/fosite/handler/oauth2", "only [consent/oauth]"},
 		{"internal/sqldb", ours("consent"), "it may import [] of ours"},
-		{"internal/webui", ours("formats"), "it may import [] of ours"},
+		{"internal/webui", ours("formats"), "it may import [internal/brand] of ours"},
 		{"transfer", "github.com/riverqueue/river/rivertype", "only [internal/jobs]"},
 		{"operators/home", "modernc.org/sqlite", "only [internal/sqldb]"},
 		{"operators/cozy", "database/sql", "only ["},

@@ -40,7 +40,7 @@ var rules = []rule{
 	{"consent/oauth", []string{"consent", "consent/ledger", "internal/problem", "internal/sqldb"}},
 	{"consent/receipt", []string{"consent", "formats"}},
 	{"consent/api", []string{"consent", "consent/ledger", "consent/receipt", "formats", "internal/problem", "internal/strict"}},
-	{"consent/web", []string{"consent", "consent/receipt", "formats", "internal/problem", "internal/webui"}},
+	{"consent/web", []string{"consent", "consent/events", "formats", "internal/problem", "internal/webui"}},
 
 	// What can hold an instance. One adapter a package, none knows another, nor an archive.
 	{"operators", []string{"formats"}},
@@ -50,7 +50,9 @@ var rules = []rule{
 	{"operators/home", []string{"operators", "formats", "internal/extsort", "internal/sqldb"}},
 	{"operators/solid", []string{"operators", "formats"}},
 	{"operators/webdav", []string{"operators", "formats"}},
-	{"operators/accounts", []string{"internal/sqldb"}},
+	{"operators/accounts", []string{"internal/seal", "internal/sqldb"}},
+	{"operators/provider", []string{"internal/seal"}},
+	{"operators/web", []string{"internal/webui", "operators/accounts", "operators/provider"}},
 	{"operators/keys", []string{"formats", "formats/statement"}},
 	{"operators/conformance", []string{"operators", "formats"}},
 	{"operators/example", []string{"operators", "formats"}},
@@ -69,19 +71,22 @@ var rules = []rule{
 
 	// Plumbing that belongs to no domain.
 	{"internal/apitest", nil},
+	{"internal/brand", []string{"internal/strict"}},
+	{"internal/browsertest", nil},
 	{"internal/dbtest", []string{"internal/sqldb"}},
 	{"internal/extsort", nil},
 	{"internal/fapi", nil},
 	{"internal/jobs", []string{"internal/sqldb"}},
 	{"internal/layers", nil},
 	{"internal/problem", nil},
+	{"internal/seal", nil},
 	{"internal/sqldb", nil},
 	{"internal/strict", nil},
-	{"internal/webui", nil},
+	{"internal/webui", []string{"internal/brand"}},
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/dbtest"}
+var forTests = []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/browsertest", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -98,7 +103,10 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/dbtest"}},
+	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
+	{"github.com/go-webauthn", []string{"operators/accounts"}},
+	{"github.com/coreos/go-oidc", []string{"operators/provider"}},
+	{"github.com/chromedp", []string{"internal/browsertest"}},
 	{"C", nil}, // the program is built without cgo
 }
 

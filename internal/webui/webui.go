@@ -1,100 +1,131 @@
-// Package webui is what all pages share: the layout, one stylesheet, the languages, and the headers that keep a page from
-// being framed, scripted or cached. Pages need no JavaScript and ask nobody else for anything.
+// Package webui is what all pages share: the layout, the brand, one stylesheet, the words of each language, sessions,
+// forms, and the headers that keep a page from being framed, scripted or cached. Pages work without JavaScript and ask
+// nobody else for anything.
 //
-// It must never know what a page is about.
+// All words are in one file a language (texts/LANGUAGE.json), so that a translator has one file. It must never know what
+// a page is about.
 package webui
 
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/text/language"
+
+	"github.com/passerelle-cloud/passerelle/internal/brand"
 )
 
-//go:embed style.css
-var style []byte
+//go:embed templates texts style.css
+var shared embed.FS
 
-// UI renders pages.
+// Options are what pages need. Brands must be set.
+type Options struct {
+	Brands   *brand.Brands
+	Operator string         // legal name of who runs the gateway
+	Secure   bool           // the gateway is reached by https
+	Zone     *time.Location // in which times are written; nil: that of the machine
+	// Session returns whose a session's token is; the zero value if it is nobody's (any more).
+	Session func(r *http.Request, token string) (Session, error)
+	Log     *slog.Logger // nil: nothing is logged
+}
+
+// UI renders the pages of one package.
 type UI struct {
-	Name      string                        // of the operator, in the head of each page
+	opt       Options
+	words     map[string]*words
 	templates map[string]*template.Template // by language
-	texts     map[string]map[string]string  // by language and key
 	matcher   language.Matcher
-	languages []string // the first is for those who say nothing that is known
-	stylePath string
+	languages []string
+	assets    map[string]asset // by path
+	style     string           // path of the stylesheet
+	scripts   map[string]string
+	cross     *http.CrossOriginProtection
+}
+
+// asset is a file that pages need.
+type asset struct {
+	mime    string
+	content []byte
 }
 
 // languageCookie remembers which language somebody chose.
 const languageCookie = "lang"
 
-// New reads templates (templates/*.html) and texts (texts/LANGUAGE.json, each an object of texts by key). Every language
-// must have every text.
-func New(name string, files fs.FS) (*UI, error) {
-	sum := sha256.Sum256(style)
-	u := &UI{Name: name, texts: map[string]map[string]string{}, stylePath: "/assets/style-" + hex.EncodeToString(sum[:6]) + ".css"}
-	names, err := fs.Glob(files, "texts/*.json")
-	if err != nil {
+// New reads the templates (templates/*.html) and scripts (scripts/*.js) of a package. Every text that a template names
+// must exist.
+func New(opt Options, files fs.FS) (*UI, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Zone == nil {
+		opt.Zone = time.Local
+	}
+	u := &UI{opt: opt, templates: map[string]*template.Template{}, assets: map[string]asset{}, scripts: map[string]string{}, cross: http.NewCrossOriginProtection()}
+	var err error
+	if u.words, err = readWords(shared, opt.Zone); err != nil {
 		return nil, err
 	}
-	for _, file := range names {
-		text, err := fs.ReadFile(files, file)
+	u.languages = slices.Sorted(maps.Keys(u.words))
+	var tags []language.Tag
+	for _, lang := range u.languages {
+		t, err := template.New("").Funcs(u.funcs(lang)).ParseFS(shared, "templates/*.html")
+		if err == nil {
+			t, err = t.ParseFS(files, "templates/*.html")
+		}
+		if err == nil {
+			err = u.words[lang].check(t)
+		}
 		if err != nil {
 			return nil, err
 		}
-		lang := strings.TrimSuffix(path.Base(file), ".json")
-		if err := json.Unmarshal(text, mapOf(u.texts, lang)); err != nil {
-			return nil, fmt.Errorf("the texts of %s: %w", file, err)
-		}
-	}
-	u.languages = slices.Sorted(maps.Keys(u.texts))
-	var tags []language.Tag
-	for _, lang := range u.languages {
-		if missing := missingKeys(u.texts[u.languages[0]], u.texts[lang]); len(missing) > 0 {
-			return nil, fmt.Errorf("the texts of %s and %s differ in %v", u.languages[0], lang, missing)
-		}
-		tags = append(tags, language.Make(lang))
+		u.templates[lang] = t
+		tags = append(tags, u.words[lang].tag)
 	}
 	u.matcher = language.NewMatcher(tags)
-	u.templates = map[string]*template.Template{}
-	for _, lang := range u.languages {
-		if u.templates[lang], err = template.New("").Funcs(u.funcs(lang)).ParseFS(files, "templates/*.html"); err != nil {
-			return nil, err
-		}
-	}
-	return u, nil
+	return u, u.readAssets(files)
 }
 
-func mapOf(texts map[string]map[string]string, lang string) *map[string]string {
-	m := map[string]string{}
-	texts[lang] = m
-	return &m
+// readAssets names each file by its content, so that it may be kept for ever.
+func (u *UI) readAssets(files fs.FS) error {
+	style, err := shared.ReadFile("style.css")
+	if err != nil {
+		return err
+	}
+	u.style = u.asset("style", ".css", "text/css; charset=utf-8", style)
+	scripts, err := fs.Glob(files, "scripts/*.js")
+	if err != nil {
+		return err
+	}
+	for _, file := range scripts {
+		text, err := fs.ReadFile(files, file)
+		if err != nil {
+			return err
+		}
+		name := strings.TrimSuffix(path.Base(file), ".js")
+		u.scripts[name] = u.asset(name, ".js", "text/javascript; charset=utf-8", text)
+	}
+	return nil
 }
 
-func missingKeys(a, b map[string]string) (list []string) {
-	for key := range a {
-		if _, ok := b[key]; !ok {
-			list = append(list, key)
-		}
-	}
-	for key := range b {
-		if _, ok := a[key]; !ok {
-			list = append(list, key)
-		}
-	}
-	return list
+func (u *UI) asset(name, ending, mime string, content []byte) string {
+	sum := sha256.Sum256(content)
+	at := "/assets/" + name + "-" + hex.EncodeToString(sum[:6]) + ending
+	u.assets[at] = asset{mime, content}
+	return at
 }
 
 // Languages are those that pages are in.
@@ -117,22 +148,35 @@ func (u *UI) Language(r *http.Request, hint string) string {
 	return u.languages[at]
 }
 
+// Brand is under whose name a request is answered.
+func (u *UI) Brand(r *http.Request) *brand.Brand { return u.opt.Brands.For(r.Host) }
+
 // Page is one page.
 type Page struct {
 	Template string // in templates/, without .html
 	Title    string // key of a text
 	Status   int    // 0: 200
-	Person   string // who is signed in; "" if nobody is
-	Language string
-	FormsTo  []string // origins besides this one that forms lead to in the end
+	Section  string // of the navigation: "consents", "news", "account"
+	Script   string // in scripts/, without .js; "" if there is none
+	FormsTo  []string
 	Data     any
+
+	// These are set when it is rendered.
+	Visitor *Visitor
+	Brand   *brand.Brand
 }
+
+// Language is the language of the page.
+func (p Page) Language() string { return p.Visitor.Language }
 
 // layout is what the layout's template gets.
 type layout struct {
 	Page
-	Name      string
+	Operator  string
 	Style     string
+	BrandCSS  string
+	Logo      string
+	ScriptAt  string
 	Content   template.HTML
 	Languages []link
 }
@@ -149,33 +193,56 @@ func (u *UI) Fragment(name, lang string, data any) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Render answers with a page.
-func (u *UI) Render(w http.ResponseWriter, r *http.Request, p Page) error {
-	content, err := u.Fragment(p.Template, p.Language, p)
+// Render answers with a page, or says that there is none.
+func (u *UI) Render(w http.ResponseWriter, r *http.Request, v *Visitor, p Page) {
+	p.Visitor, p.Brand = v, u.Brand(r)
+	text, err := u.page(r, p)
 	if err != nil {
-		return fmt.Errorf("render %s: %w", p.Template, err)
+		u.opt.Log.Error("a page cannot be shown", "template", p.Template, "error", err)
+		http.Error(w, "This page cannot be shown. / Cette page ne peut pas être affichée.", http.StatusInternalServerError)
+		return
 	}
-	l := layout{Page: p, Name: u.Name, Style: u.stylePath, Content: template.HTML(content)} // rendered by html/template just above
-	for _, lang := range u.languages {
-		query := r.URL.Query()
-		query.Set(languageCookie, lang)
-		l.Languages = append(l.Languages, link{lang, r.URL.Path + "?" + query.Encode(), lang == p.Language})
-	}
-	text, err := u.Fragment("layout", p.Language, l)
-	if err != nil {
-		return fmt.Errorf("render the layout: %w", err)
-	}
-	if chosen := r.URL.Query().Get(languageCookie); chosen == p.Language {
-		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: chosen, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60, Secure: r.TLS != nil})
+	if chosen := r.URL.Query().Get(languageCookie); chosen == v.Language {
+		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: chosen, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60, Secure: u.opt.Secure})
 	}
 	Protect(w.Header(), p.FormsTo...)
+	if p.Script != "" {
+		w.Header().Set("Content-Security-Policy", "script-src 'self'; "+w.Header().Get("Content-Security-Policy"))
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Language", p.Language)
+	w.Header().Set("Content-Language", v.Language)
 	if p.Status != 0 {
 		w.WriteHeader(p.Status)
 	}
 	w.Write(text) // if the reader is gone there is nobody to tell
-	return nil
+}
+
+// maxQuery is how much of an address is kept in links to the same page.
+const maxQuery = 1 << 10
+
+func (u *UI) page(r *http.Request, p Page) ([]byte, error) {
+	lang := p.Visitor.Language
+	content, err := u.Fragment(p.Template, lang, p)
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", p.Template, err)
+	}
+	l := layout{Page: p, Operator: u.opt.Operator, Style: u.style, ScriptAt: u.scripts[p.Script], Content: template.HTML(content)} // rendered by html/template just above
+	if css := p.Brand.CSS(); len(css) > 0 {
+		sum := sha256.Sum256(css)
+		l.BrandCSS = "/assets/brand-" + hex.EncodeToString(sum[:6]) + ".css"
+	}
+	if p.Brand.Logo != nil {
+		l.Logo = "/assets/logo-" + p.Brand.Logo.Hash
+	}
+	for _, other := range u.languages {
+		query := url.Values{}
+		if len(r.URL.RawQuery) <= maxQuery {
+			query = r.URL.Query()
+		}
+		query.Set(languageCookie, other)
+		l.Languages = append(l.Languages, link{other, r.URL.Path + "?" + query.Encode(), other == lang})
+	}
+	return u.Fragment("layout", lang, l)
 }
 
 // Protect sets the headers of every page.
@@ -190,71 +257,91 @@ func Protect(h http.Header, formsTo ...string) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// Assets serves the stylesheet.
-func (u *UI) Assets(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != u.stylePath {
+// Assets serves what the pages of some packages need: stylesheets, scripts, the brand's logo.
+func Assets(uis ...*UI) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, u := range uis {
+			if a, ok := u.find(r); ok {
+				h := w.Header()
+				h.Set("Content-Type", a.mime)
+				h.Set("Cache-Control", "public, max-age=31536000, immutable")
+				h.Set("X-Content-Type-Options", "nosniff")
+				h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox") // a logo that is opened alone does nothing
+				w.Write(a.content)                                                                         // if the reader is gone there is nobody to tell
+				return
+			}
+		}
 		http.NotFound(w, r)
-		return
 	}
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Write(style)
+}
+
+func (u *UI) find(r *http.Request) (asset, bool) {
+	if a, ok := u.assets[r.URL.Path]; ok {
+		return a, true
+	}
+	b := u.Brand(r)
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/assets/brand-") && len(b.CSS()) > 0:
+		return asset{"text/css; charset=utf-8", b.CSS()}, true
+	case b.Logo != nil && r.URL.Path == "/assets/logo-"+b.Logo.Hash:
+		return asset{b.Logo.Type, b.Logo.Data}, true
+	}
+	return asset{}, false
 }
 
 // funcs are what templates may call.
 func (u *UI) funcs(lang string) template.FuncMap {
+	w := u.words[lang]
 	return template.FuncMap{
-		"t":    func(key string, args ...any) (string, error) { return u.Text(lang, key, args...) },
-		"date": func(at time.Time) (string, error) { return u.date(lang, at) },
-		"span": func(text string) (string, error) { return u.span(lang, text) },
+		"t": w.text, "n": w.count, "date": w.date, "day": w.day, "moment": w.moment, "span": w.span, "size": w.size, "country": w.country, "list": w.list,
+		"word":    w.word,
+		"number":  func(n any) string { return w.printer.Sprint(n) },
+		"contact": contact, "inLanguage": inLanguage[string],
 	}
 }
 
-// Text is a text in a language. %s in it stand for the arguments.
+// Text is a text in a language.
 func (u *UI) Text(lang, key string, args ...any) (string, error) {
-	text, ok := u.texts[lang][key]
+	w, ok := u.words[lang]
 	if !ok {
-		return "", fmt.Errorf("there is no text %q in %s", key, lang)
+		return "", errors.New("there is no such language: " + lang)
 	}
-	if len(args) > 0 {
-		return fmt.Sprintf(text, args...), nil
-	}
-	return text, nil
+	return w.text(key, args...)
 }
 
-// date writes a day in words.
-func (u *UI) date(lang string, at time.Time) (string, error) {
-	if at.IsZero() {
-		return "", nil
+// contact is where a brand's contact leads: mail, or a page.
+func contact(c string) template.URL {
+	if strings.HasPrefix(c, "https://") {
+		return template.URL(c) // checked when the brand was read
 	}
-	at = at.UTC()
-	month, err := u.Text(lang, "month."+strconv.Itoa(int(at.Month())))
-	return fmt.Sprintf("%d %s %d", at.Day(), month, at.Year()), err
+	return template.URL("mailto:" + url.PathEscape(c))
 }
 
-// span writes a duration in words, if it has one unit, and as it is otherwise.
-func (u *UI) span(lang, text string) (string, error) {
-	rest, _ := strings.CutPrefix(text, "P")
-	rest, clock := strings.CutPrefix(rest, "T")
-	if len(rest) < 2 {
-		return text, nil
-	}
-	n, err := strconv.Atoi(rest[:len(rest)-1])
+// Legal shows one of the brand's legal texts.
+func (u *UI) Legal(w http.ResponseWriter, r *http.Request) {
+	v, err := u.Guest(r, "")
 	if err != nil {
-		return text, nil
+		u.Fail(w, r, v, err)
+		return
 	}
-	unit := strings.ToLower(rest[len(rest)-1:])
-	if clock {
-		unit = "t" + unit
+	for _, l := range u.Brand(r).Legal {
+		if l.Slug == r.PathValue("slug") && l.URL == "" {
+			u.Render(w, r, v, Page{Template: "legal", Title: "nav.legal", Data: struct {
+				Title string
+				HTML  template.HTML
+			}{inLanguage(l.Title, v.Language), inLanguage(l.HTML, v.Language)}})
+			return
+		}
 	}
-	key := "span." + unit
-	if n != 1 {
-		key += "s"
+	u.Message(w, r, v, http.StatusNotFound, "not-found")
+}
+
+// inLanguage chooses a text in a language, or else in any, always the same.
+func inLanguage[T ~string](texts map[string]T, lang string) T {
+	for _, l := range append([]string{lang, "en", "fr"}, slices.Sorted(maps.Keys(texts))...) {
+		if texts[l] != "" {
+			return texts[l]
+		}
 	}
-	words, ok := u.texts[lang][key]
-	if !ok {
-		return text, nil
-	}
-	return fmt.Sprintf(words, n), nil
+	return ""
 }

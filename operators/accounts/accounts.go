@@ -1,8 +1,8 @@
-// Package accounts lets persons sign in to their instances: it keeps who they are, checks passwords, slows down those
-// who guess them, and remembers who is signed in.
+// Package accounts lets persons sign in to their instances: by a passkey, a password, or the operator's OpenID provider.
+// It keeps who they are, gets them back in by recovery codes, slows down those who guess, and remembers who is signed in.
 //
 // Any number of goroutines, and of replicas on one database, may use it: whatever must be counted exactly is counted in
-// the database. A password is kept as an Argon2id hash alone, a session's token as a SHA-256 alone.
+// the database. A password is kept as an Argon2id hash alone; tokens and codes as a SHA-256 alone.
 //
 // It must never know HTTP, a consent, or what is in an instance.
 package accounts
@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/internal/seal"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
@@ -34,8 +35,17 @@ var (
 	ErrNoSession = errors.New("nobody is signed in by that, or not any more: sign in")
 	// ErrInvalid is returned for a name or a password that an account cannot have.
 	ErrInvalid = errors.New("an account cannot have that")
-	// ErrTaken is returned for a name that looks like another account's.
-	ErrTaken = errors.New("somebody else signs in by a name that looks the same")
+	// ErrTaken is returned for a name that looks like another account's, and for a passkey or an identity that signs in to
+	// another one.
+	ErrTaken = errors.New("somebody else signs in by that, or by what looks the same")
+	// ErrStale is returned where a person must have proved who they are just now.
+	ErrStale = errors.New("it is too long ago that you proved who you are: sign in once more")
+	// ErrLast is returned instead of removing the only way in.
+	ErrLast = errors.New("nothing else signs in to the account: add another way first")
+	// ErrNoInvitation is returned for an invitation that nobody was given, that was used, or that is too old.
+	ErrNoInvitation = errors.New("this invitation is over: ask for a new one")
+	// ErrNoAccount is returned for an identity that no account belongs to.
+	ErrNoAccount = errors.New("no account belongs to it: sign in another way and connect it")
 )
 
 // Options of the accounts. The zero value is what an operator should begin with.
@@ -49,6 +59,13 @@ type Options struct {
 	Cost Cost
 	// Hashes is how many are computed at a time, each with the memory that Cost says; 0 means as many as there are CPUs.
 	Hashes int
+	// Fresh is how long ago somebody may have proved who they are who changes how they sign in; 0 means 15 minutes.
+	Fresh time.Duration
+	// Name is what authenticators call us; "" means Passerelle.
+	Name string
+	// Secret seals what a page keeps of a passkey's ceremony: 32 bytes, the same for all replicas. Without one there are no
+	// passkeys.
+	Secret []byte
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -66,6 +83,12 @@ func (o Options) withDefaults() Options {
 	if o.Hashes <= 0 {
 		o.Hashes = runtime.GOMAXPROCS(0)
 	}
+	if o.Fresh == 0 {
+		o.Fresh = 15 * time.Minute
+	}
+	if o.Name == "" {
+		o.Name = "Passerelle"
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -74,13 +97,13 @@ func (o Options) withDefaults() Options {
 
 // Accounts are those who may sign in, and those who have.
 type Accounts struct {
-	db       *sqldb.DB
-	lifetime time.Duration
-	idle     time.Duration
-	now      func() time.Time
-	hasher   *hasher
-	dummy    hash         // of no password: what a name that nobody has is checked against
-	swept    atomic.Int64 // Unix microseconds
+	db         *sqldb.DB
+	opt        Options
+	now        func() time.Time
+	hasher     *hasher
+	ceremonies *seal.Box    // nil: no passkeys
+	dummy      hash         // of no password: what a name that nobody has is checked against
+	swept      atomic.Int64 // Unix microseconds
 }
 
 // Account is who may sign in to which instance. The two names are the same text today.
@@ -103,7 +126,12 @@ func Open(ctx context.Context, db *sqldb.DB, o Options) (*Accounts, error) {
 		return nil, err
 	}
 	h := newHasher(o.Cost, o.Hashes)
-	a := &Accounts{db: db, lifetime: o.Lifetime, idle: o.Idle, now: o.Now, hasher: h, dummy: h.dummy()}
+	a := &Accounts{db: db, opt: o, now: o.Now, hasher: h, dummy: h.dummy()}
+	if len(o.Secret) > 0 {
+		if a.ceremonies, err = seal.New(o.Secret, "passkeys"); err != nil {
+			return nil, fmt.Errorf("open the accounts: %w", err)
+		}
+	}
 	return a, a.Sweep(ctx)
 }
 
@@ -167,8 +195,15 @@ func (a *Accounts) Remove(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM accounts_session WHERE account = $1`, name); err != nil {
-			return err
+		for _, statement := range []string{
+			`DELETE FROM accounts_session WHERE account = $1`,
+			`DELETE FROM accounts_passkey WHERE account = $1`,
+			`DELETE FROM accounts_code WHERE account = $1`,
+			`DELETE FROM accounts_identity WHERE account = $1`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, name); err != nil {
+				return err
+			}
 		}
 		return forget(ctx, tx, look)
 	})
@@ -203,20 +238,24 @@ func (a *Accounts) sweepSometimes(ctx context.Context) error {
 	return a.Sweep(ctx)
 }
 
-// Sweep removes sessions that are over and failures that do not count any more. Signing in does it now and then, too.
+// Sweep removes sessions and invitations that are over, and failures that do not count any more. Signing in does it now and then, too.
 func (a *Accounts) Sweep(ctx context.Context) error {
 	now := a.now()
 	a.swept.Store(now.UnixMicro())
 	err := a.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM accounts_session WHERE expires <= $1 OR used <= $2`, now.UnixMicro(), now.Add(-a.idle).UnixMicro())
+		_, err := tx.ExecContext(ctx, `DELETE FROM accounts_session WHERE expires <= $1 OR used <= $2`, now.UnixMicro(), now.Add(-a.opt.Idle).UnixMicro())
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM accounts_throttle WHERE expires <= $1`, now.UnixMicro())
-		return err
+		for _, table := range []string{"accounts_throttle", "accounts_invitation", "accounts_spent"} {
+			if _, err = tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE expires <= $1`, now.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("remove sessions that are over: %w", err)
+		return fmt.Errorf("remove what is over: %w", err)
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ const (
 	office   = "192.0.2.1"
 )
 
+var secret = []byte("0123456789abcdef0123456789abcdef")
+
 // cheap is what tests pay for a hash that need not be a good one.
 var cheap = accounts.Cost{Memory: 64, Passes: 1, Threads: 1}
 
@@ -59,7 +61,7 @@ func open(t testing.TB, db *sqldb.DB, o accounts.Options) *accounts.Accounts {
 func each(t *testing.T, run func(t *testing.T, a *accounts.Accounts, c *clock, db *sqldb.DB)) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
-		a := open(t, db, accounts.Options{Now: c.Now})
+		a := open(t, db, accounts.Options{Now: c.Now, Secret: secret})
 		set(t, a, "alice", password)
 		run(t, a, c, db)
 	})
@@ -72,10 +74,13 @@ func set(t testing.TB, a *accounts.Accounts, name, password string) {
 	}
 }
 
+// at is who asks from an address.
+func at(address string) accounts.Client { return accounts.Client{Address: address, Agent: "Test/1"} }
+
 // signIn signs in, or ends the test.
 func signIn(t testing.TB, a *accounts.Accounts, name, password, from string) string {
 	t.Helper()
-	token, account, err := a.SignIn(t.Context(), name, password, from)
+	token, account, err := a.SignIn(t.Context(), name, password, at(from))
 	if err != nil {
 		t.Fatalf("%s does not sign in: %v", name, err)
 	}
@@ -88,7 +93,7 @@ func signIn(t testing.TB, a *accounts.Accounts, name, password, from string) str
 // refuse tries to sign in, and expects that error.
 func refuse(t testing.TB, a *accounts.Accounts, name, password, from string, want error) {
 	t.Helper()
-	token, account, err := a.SignIn(t.Context(), name, password, from)
+	token, account, err := a.SignIn(t.Context(), name, password, at(from))
 	if !errors.Is(err, want) || token != "" || account != (accounts.Account{}) {
 		t.Fatalf("%q signs in: %q, %+v, %v, want %v", name, token, account, err, want)
 	}
@@ -182,7 +187,7 @@ func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
 			"a huge name":          {strings.Repeat("a", 1<<20), password},
 		} {
 			hashes = nil
-			_, _, err := a.SignIn(t.Context(), attempt[0], attempt[1], what)
+			_, _, err := a.SignIn(t.Context(), attempt[0], attempt[1], at(what))
 			if err != accounts.ErrCredentials {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -266,7 +271,7 @@ func TestManyOfOnePersonAtATime(t *testing.T) {
 		var all sync.WaitGroup
 		for range accounts.FreeTogether - 1 {
 			all.Go(func() {
-				if _, _, err := a.SignIn(t.Context(), "alice", password, office); err != nil {
+				if _, _, err := a.SignIn(t.Context(), "alice", password, at(office)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -312,7 +317,7 @@ func TestADamagedHashIsNoWrongPassword(t *testing.T) {
 		if _, err := db.Write.Exec(`UPDATE accounts_account SET hash = '$argon2id$'`); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := a.SignIn(t.Context(), "alice", password, office); err == nil || errors.Is(err, accounts.ErrCredentials) {
+		if _, _, err := a.SignIn(t.Context(), "alice", password, at(office)); err == nil || errors.Is(err, accounts.ErrCredentials) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -120,7 +120,7 @@ func TestAFloodTakesLittleMemory(t *testing.T) {
 	}()
 	for n := range persons {
 		all.Go(func() {
-			_, _, err := a.SignIn(t.Context(), address(n), password, address(n)) // all of them unknown: they cost the same
+			_, _, err := a.SignIn(t.Context(), address(n), password, at(address(n))) // all of them unknown: they cost the same
 			if err != accounts.ErrCredentials {
 				t.Error(err)
 			}

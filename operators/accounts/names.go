@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
@@ -53,4 +54,18 @@ func sourceOf(from string) string {
 func digest(of, text string) string {
 	sum := sha256.Sum256([]byte(of + "\x00" + text))
 	return hex.EncodeToString(sum[:])
+}
+
+// printable is a text without what nobody sees, cut to a number of characters.
+func printable(text string, most int) string {
+	var kept []rune
+	for _, r := range text {
+		if len(kept) == most {
+			break
+		}
+		if unicode.IsPrint(r) && r != utf8.RuneError {
+			kept = append(kept, r)
+		}
+	}
+	return strings.TrimSpace(string(kept))
 }

@@ -153,13 +153,13 @@ func TestChangePassword(t *testing.T) {
 			{mine, wrong, better, accounts.ErrCredentials},
 			{mine, password, "short", accounts.ErrInvalid},
 		} {
-			if _, err := a.ChangePassword(t.Context(), refused.token, refused.old, refused.password, office); !errors.Is(err, refused.want) {
+			if _, err := a.ChangePassword(t.Context(), refused.token, refused.old, refused.password, at(office)); !errors.Is(err, refused.want) {
 				t.Errorf("%v, want %v", err, refused.want)
 			}
 		}
 		lasts(t, a, mine)
 		c.pass(time.Minute)
-		fresh, err := a.ChangePassword(t.Context(), mine, password, better, office)
+		fresh, err := a.ChangePassword(t.Context(), mine, password, better, at(office))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,11 +178,11 @@ func TestAStolenSessionDoesNotHelpToGuess(t *testing.T) {
 	each(t, func(t *testing.T, a *accounts.Accounts, _ *clock, _ *sqldb.DB) {
 		token := signIn(t, a, "alice", password, office)
 		for range accounts.FreeTogether {
-			if _, err := a.ChangePassword(t.Context(), token, wrong, password, office); !errors.Is(err, accounts.ErrCredentials) {
+			if _, err := a.ChangePassword(t.Context(), token, wrong, password, at(office)); !errors.Is(err, accounts.ErrCredentials) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := a.ChangePassword(t.Context(), token, password, password, office); !errors.Is(err, accounts.ErrThrottled) {
+		if _, err := a.ChangePassword(t.Context(), token, password, password, at(office)); !errors.Is(err, accounts.ErrThrottled) {
 			t.Fatal(err)
 		}
 		throttled(t, a, "alice", office)

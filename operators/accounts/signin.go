@@ -7,17 +7,16 @@ import (
 	"fmt"
 )
 
-// SignIn checks a name and a password, and begins a session: whoever has its token is the person. from is the network
-// address of who asks, as net/http gives it or without its port.
+// SignIn checks a name and a password, and begins a session: whoever has its token is the person.
 //
 // The error wraps [ErrCredentials] if the name or the password is wrong, and nothing shows which; it wraps
 // [ErrThrottled], and is a [ThrottledError], if there were too many wrong ones before. Follows the OWASP
 // Authentication Cheat Sheet.
-func (a *Accounts) SignIn(ctx context.Context, name, password, from string) (token string, account Account, err error) {
+func (a *Accounts) SignIn(ctx context.Context, name, password string, c Client) (token string, account Account, err error) {
 	if err := a.sweepSometimes(ctx); err != nil {
 		return "", Account{}, err
 	}
-	proof, err := a.check(ctx, name, password, from)
+	proof, err := a.check(ctx, name, password, c.Address)
 	if err != nil {
 		return "", Account{}, err
 	}
@@ -25,12 +24,11 @@ func (a *Accounts) SignIn(ctx context.Context, name, password, from string) (tok
 	if err != nil {
 		return "", Account{}, err
 	}
-	now := a.now()
 	err = a.tx(ctx, func(tx *sql.Tx) error {
 		if err := proof.confirm(ctx, tx, renewed); err != nil {
 			return err
 		}
-		token, err = a.start(ctx, tx, proof.account, now)
+		token, err = a.start(ctx, tx, proof.account, ByPassword, c)
 		return err
 	})
 	if err != nil {
@@ -42,7 +40,7 @@ func (a *Accounts) SignIn(ctx context.Context, name, password, from string) (tok
 // ChangePassword changes the password of who has a session, and knows the old one. Every session ends; the one that
 // begins instead has the token that is returned. The error wraps [ErrNoSession], [ErrCredentials], [ErrThrottled] or
 // [ErrInvalid].
-func (a *Accounts) ChangePassword(ctx context.Context, token, old, password, from string) (fresh string, err error) {
+func (a *Accounts) ChangePassword(ctx context.Context, token, old, password string, c Client) (fresh string, err error) {
 	session, err := a.Session(ctx, token)
 	if err != nil {
 		return "", err
@@ -50,7 +48,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, token, old, password, fro
 	if _, err := prepare(password); err != nil {
 		return "", err
 	}
-	proof, err := a.check(ctx, session.Account.Name, old, from)
+	proof, err := a.check(ctx, session.Account.Name, old, c.Address)
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +56,6 @@ func (a *Accounts) ChangePassword(ctx context.Context, token, old, password, fro
 	if err != nil {
 		return "", err
 	}
-	now := a.now()
 	err = a.tx(ctx, func(tx *sql.Tx) error {
 		if err := proof.confirm(ctx, tx, proof.hash); err != nil {
 			return err
@@ -66,13 +63,80 @@ func (a *Accounts) ChangePassword(ctx context.Context, token, old, password, fro
 		if err := a.setHash(ctx, tx, proof.account.Name, hashed); err != nil {
 			return err
 		}
-		fresh, err = a.start(ctx, tx, proof.account, now)
+		fresh, err = a.start(ctx, tx, proof.account, ByPassword, c)
 		return err
 	})
 	if err != nil {
 		return "", err
 	}
 	return fresh, nil
+}
+
+// ResetPassword sets the password of who proved just now who they are, and not by a password: by a passkey, a recovery
+// code, or at the operator's provider. Every session ends; the one that begins instead has the token that is returned.
+// The error wraps [ErrNoSession], [ErrStale] or [ErrInvalid].
+func (a *Accounts) ResetPassword(ctx context.Context, token, password string, c Client) (fresh string, err error) {
+	session, err := a.proven(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	has, err := a.HasPassword(ctx, session.Account.Name)
+	if err != nil {
+		return "", err
+	}
+	if has && session.Method == ByPassword {
+		return "", ErrStale // whoever signed in by the password shows that they know it
+	}
+	hashed, err := a.newHash(ctx, password)
+	if err != nil {
+		return "", err
+	}
+	err = a.tx(ctx, func(tx *sql.Tx) error {
+		if err := a.stillThere(ctx, tx, session); err != nil {
+			return err
+		}
+		if err := a.setHash(ctx, tx, session.Account.Name, hashed); err != nil {
+			return err
+		}
+		fresh, err = a.start(ctx, tx, session.Account, session.Method, c)
+		return err
+	})
+	return fresh, err
+}
+
+// stillThere locks the account of a session, and reports that both are there still.
+func (a *Accounts) stillThere(ctx context.Context, tx *sql.Tx, s Session) error {
+	if _, err := lockAccount(ctx, tx, s.Account.Name); err != nil {
+		return err
+	}
+	var id string
+	err := tx.QueryRowContext(ctx, `SELECT id FROM accounts_session WHERE account = $1 AND id = $2`, s.Account.Name, s.ID).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNoSession
+	}
+	return err
+}
+
+// lockAccount keeps others from changing how an account is signed in to, until the transaction ends. It returns the hash
+// of the password.
+func lockAccount(ctx context.Context, tx *sql.Tx, name string) (hash string, err error) {
+	err = tx.QueryRowContext(ctx, `UPDATE accounts_account SET changed = changed WHERE name = $1 RETURNING hash`, name).Scan(&hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", ErrNoSession
+	}
+	return hash, err
+}
+
+// HasPassword reports whether an account has a password.
+func (a *Accounts) HasPassword(ctx context.Context, account string) (has bool, err error) {
+	if checkName(account) != nil {
+		return false, nil
+	}
+	err = a.db.Read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM accounts_account WHERE name = $1 AND hash <> '')`, account).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look for the password of %q: %w", account, err)
+	}
+	return has, nil
 }
 
 // proof says that somebody gave the password of an account.
@@ -105,7 +169,10 @@ func (a *Accounts) check(ctx context.Context, name, password, from string) (*pro
 	return p, nil
 }
 
-// stored returns what a password is checked against, also if there is no account.
+// noPassword is kept instead of a hash for who signs in another way.
+const noPassword = ""
+
+// stored returns what a password is checked against, also if there is no account, or one without a password.
 func (a *Accounts) stored(ctx context.Context, look string) (p *proof, exists bool, err error) {
 	p = &proof{hash: a.dummy}
 	var text string
@@ -115,6 +182,9 @@ func (a *Accounts) stored(ctx context.Context, look string) (p *proof, exists bo
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if text == noPassword {
+		return p, false, nil
 	}
 	p.account.Instance = p.account.Name
 	p.hash, err = parseHash(text)

@@ -24,6 +24,7 @@ const (
 	freeTogether = 5  // of one name from one address
 	freeName     = 20 // of one name, from wherever
 	freeSource   = 50 // from one address, by whatever name: a school may have only one address
+	freeAccounts = 50 // made from one address
 
 	windowName   = 24 * time.Hour
 	windowSource = time.Hour
@@ -74,11 +75,22 @@ func (a *Accounts) begin(ctx context.Context, look, from string) (*attempt, erro
 	name := &count{name: look, free: freeName, window: windowName}
 	address := &count{source: source, free: freeSource, window: windowSource}
 	together := &count{name: look, source: source, free: freeTogether, window: windowName}
-	t := &attempt{at: a.now(), counts: []*count{name, address, together}}
+	return a.attempt(ctx, name, address, together)
+}
+
+// beginAccount counts somebody who makes an account, or returns a [ThrottledError]. It is never taken back: whoever makes
+// many from one address is slowed down.
+func (a *Accounts) beginAccount(ctx context.Context, from string) error {
+	_, err := a.attempt(ctx, &count{name: "new accounts", source: sourceOf(from), free: freeAccounts, window: windowSource})
+	return err
+}
+
+func (a *Accounts) attempt(ctx context.Context, counts ...*count) (*attempt, error) {
+	t := &attempt{at: a.now(), counts: counts}
 	if err := t.look(ctx, a.db.Read); err != nil {
 		return nil, fmt.Errorf("look for failures to sign in: %w", err)
 	}
-	if together.known > t.at.UnixMicro() {
+	if counts[len(counts)-1].known > t.at.UnixMicro() {
 		t.counts = t.counts[1:] // whoever guesses from elsewhere does not shut the person out
 	}
 	if err := t.throttled(); err != nil {

@@ -18,7 +18,7 @@ import (
 // throttled tries to sign in by the right password, and returns how long to wait.
 func throttled(t testing.TB, a *accounts.Accounts, name, from string) time.Duration {
 	t.Helper()
-	_, _, err := a.SignIn(t.Context(), name, password, from)
+	_, _, err := a.SignIn(t.Context(), name, password, at(from))
 	var e *accounts.ThrottledError
 	if !errors.Is(err, accounts.ErrThrottled) || !errors.As(err, &e) {
 		t.Fatalf("%s from %s is not throttled: %v", name, from, err)
@@ -184,7 +184,7 @@ func TestBreakingOffCounts(t *testing.T) {
 		for range accounts.FreeTogether {
 			ctx, cancel := context.WithCancel(t.Context())
 			a.OnHash(func(_ accounts.Cost, compute func()) { cancel(); compute() })
-			if _, _, err := a.SignIn(ctx, "alice", wrong, office); err == nil {
+			if _, _, err := a.SignIn(ctx, "alice", wrong, at(office)); err == nil {
 				t.Fatal("signed in")
 			}
 		}
@@ -224,7 +224,7 @@ func TestNoGuessIsLost(t *testing.T) {
 				var all sync.WaitGroup
 				for n := range 2 * accounts.FreeSource {
 					all.Go(func() {
-						_, _, err := replicas[n%len(replicas)].SignIn(t.Context(), try.name(n), wrong, try.from(n))
+						_, _, err := replicas[n%len(replicas)].SignIn(t.Context(), try.name(n), wrong, at(try.from(n)))
 						if !errors.Is(err, accounts.ErrCredentials) && !errors.Is(err, accounts.ErrThrottled) {
 							t.Error(err)
 						}

@@ -109,6 +109,9 @@ func (q *reading) problemOf(err error) problem.Problem {
 	switch {
 	case errors.As(err, &refused):
 		return problem.Problem{Type: "refused", Title: "A rule is against it", Status: http.StatusForbidden, Detail: err.Error(), More: map[string]any{"refusals": refused.Refusals}}
+	case errors.Is(err, consent.ErrPaused):
+		return problem.Problem{Type: "consent-paused", Title: "The person has paused the consent", Status: http.StatusForbidden,
+			Detail: "Nothing can be read for now. The consent and its tokens stay valid: try again later. An event tells when it goes on."}
 	case errors.Is(err, consent.ErrDenied), errors.Is(err, consent.ErrSuspended):
 		return problem.Problem{Type: "not-covered", Title: "The consent does not cover this", Status: http.StatusForbidden, Detail: err.Error() + ". GET the grant to see what it covers, or ask the person again."}
 	case errors.Is(err, transfer.ErrWithheld):

@@ -89,6 +89,9 @@ func (q *reading) reached(c changesOf) (operators.Position, error) {
 		if e == nil && !standing.State.Valid() {
 			e = fmt.Errorf("%w: it ended while you waited", consent.ErrDenied)
 		}
+		if e == nil && !standing.Paused.IsZero() {
+			e = consent.ErrPaused
+		}
 		err = e
 	}
 	return at, err

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/consent/web"
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/brand"
+	"github.com/passerelle-cloud/passerelle/internal/webui"
+	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/operators/home"
+	"github.com/passerelle-cloud/passerelle/operators/provider"
+	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
+	"github.com/passerelle-cloud/passerelle/transfer"
+)
+
+// pageFlags say how persons sign in, and under which brands.
+type pageFlags struct {
+	Brands             string `help:"Folder with a folder for each host name, which has a brand.json (see internal/brand/README.md)." env:"PASSERELLE_BRANDS" type:"existingdir" placeholder:"DIR"`
+	Registration       string `help:"Who may make an account: closed (administrators make them), invitation, open." enum:"closed,invitation,open" default:"invitation" env:"PASSERELLE_REGISTRATION"`
+	Provider           string `help:"Issuer of the OpenID provider where this operator's persons can sign in, too." env:"PASSERELLE_PROVIDER" placeholder:"URL"`
+	ProviderName       string `help:"What persons call that provider." env:"PASSERELLE_PROVIDER_NAME" placeholder:"NAME"`
+	ProviderClient     string `help:"Our client_id there." env:"PASSERELLE_PROVIDER_CLIENT" placeholder:"ID"`
+	ProviderSecretFile string `help:"File with our client_secret there." env:"PASSERELLE_PROVIDER_SECRET_FILE" type:"existingfile" placeholder:"FILE"`
+}
+
+// openPages opens what persons see: the account pages, the consent pages, the downloads.
+func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, issuer string) (err error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return err
+	}
+	operator := signed.Statement.Operator
+	own := brand.Brand{Name: operator.LegalName}
+	if operator.Contact != nil {
+		own.Contact = operator.Contact.Email
+	}
+	brands, err := c.brands(own)
+	if err != nil {
+		return err
+	}
+	secrets, err := g.secrets(ctx)
+	if err != nil {
+		return err
+	}
+	secret, err := secrets.MakeSecret(ctx, "pages")
+	if err != nil {
+		return fmt.Errorf("the secret that pages keep things under: %w", err)
+	}
+	if s.accounts, err = g.openAccounts(ctx, secret); err != nil {
+		return err
+	}
+	common := webui.Options{Brands: brands, Operator: operator.LegalName, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Session: s.session}
+	if s.web, err = web.New(common, s.consentPages(g, operator.LegalName, issuer)); err != nil {
+		return err
+	}
+	options, err := s.accountPages(ctx, g, c, secret)
+	if err != nil {
+		return err
+	}
+	s.account, err = operatorsweb.New(common, options)
+	return err
+}
+
+func (c *serveCommand) brands(own brand.Brand) (*brand.Brands, error) {
+	if c.Brands == "" {
+		return brand.Single(own)
+	}
+	brands, err := brand.Load(c.Brands)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --brands: %w", errUsage, err)
+	}
+	brands.Default(own)
+	return brands, nil
+}
+
+// session is whose a session's token is.
+func (s *server) session(r *http.Request, token string) (webui.Session, error) {
+	session, err := s.accounts.Session(r.Context(), token)
+	if errors.Is(err, accounts.ErrNoSession) {
+		return webui.Session{}, nil
+	}
+	return webui.Session{Person: session.Account.Instance, Method: string(session.Method), Authenticated: session.Authenticated}, err
+}
+
+func (s *server) consentPages(g *gateway, operator, issuer string) web.Options {
+	return web.Options{
+		Authority: s.authority, Operator: operator, Locales: s.oauth.Locales, Receipt: g.receipts(s, issuer), Told: s.events.Of,
+		Grant: func(ctx context.Context, d consent.Decision) (location string, c consent.Consent, err error) {
+			c, err = s.authority.Grant(ctx, d, s.oauth.Granted(ctx, d, &location))
+			return location, c, err
+		},
+		Refuse: func(ctx context.Context, d consent.Decision) (location string, err error) {
+			_, err = s.authority.Refuse(ctx, d, s.oauth.Refused(ctx, &location))
+			return location, err
+		},
+		Sample: func(ctx context.Context, person string, d formats.Dataset, kind formats.Kind, most int) ([]formats.Record, error) {
+			instance, err := openInstance(ctx, g, person, false)
+			if err != nil {
+				return nil, err
+			}
+			return transfer.Sample(ctx, instance.Reader(), d, kind, most)
+		},
+	}
+}
+
+func (s *server) accountPages(ctx context.Context, g *gateway, c *serveCommand, secret []byte) (operatorsweb.Options, error) {
+	o := operatorsweb.Options{
+		Accounts: s.accounts, Entry: operatorsweb.Entry(c.Registration), ProviderName: c.ProviderName, Secret: secret,
+		ClientIP: func(r *http.Request) string { host, _, _ := net.SplitHostPort(r.RemoteAddr); return host },
+		Instance: g.instanceFor,
+	}
+	if c.Provider == "" {
+		return o, nil
+	}
+	if c.ProviderClient == "" || c.ProviderName == "" {
+		return o, fmt.Errorf("%w: --provider needs --provider-client and --provider-name", errUsage)
+	}
+	config := provider.Config{Issuer: c.Provider, ClientID: c.ProviderClient, Local: c.Local}
+	if c.ProviderSecretFile != "" {
+		text, err := os.ReadFile(c.ProviderSecretFile)
+		if err != nil {
+			return o, err
+		}
+		config.ClientSecret = strings.TrimSpace(string(text))
+	}
+	var err error
+	o.Provider, err = provider.New(config)
+	return o, err
+}
+
+// instanceFor makes an instance for whoever registers. Who was invited may have one already, that an administrator made
+// or filled; nobody else gets one that is there.
+func (g *gateway) instanceFor(ctx context.Context, name string, invited bool) (func(context.Context) error, error) {
+	h, err := g.openHome(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nothing := func(context.Context) error { return nil }
+	_, err = h.Instance(ctx, name)
+	switch {
+	case err == nil && invited:
+		return nothing, nil
+	case err == nil:
+		return nil, accounts.ErrTaken
+	case !errors.Is(err, operators.ErrNotFound):
+		return nil, err
+	}
+	_, err = h.Create(ctx, name, home.Options{})
+	switch {
+	case errors.Is(err, formats.ErrInvalid):
+		return nil, fmt.Errorf("%w: %w", accounts.ErrInvalid, err)
+	case errors.Is(err, home.ErrTaken):
+		return nil, accounts.ErrTaken
+	case err != nil:
+		return nil, err
+	}
+	return func(ctx context.Context) error { return h.Delete(ctx, name) }, nil
+}
