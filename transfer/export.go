@@ -35,6 +35,9 @@ type Export struct {
 	Recipient *archive.Party // the operator it is made for; nil: the person
 	Lifetime  time.Duration  // after which an archive for an operator expires; 0 means seven days
 	Pseudonym string         // names the person for this recipient; "" draws one at random
+	// RecoveryKey is the public part of a key that the person has. The claims name it by its SHA-256, so that whoever has
+	// the other part can show that the archive is theirs.
+	RecoveryKey string
 
 	Since *Previous // the archive of which this one is the next; nil: a full export, which begins a series
 
@@ -133,6 +136,9 @@ func (e Export) options(ctx context.Context, d operators.Description) (archive.O
 	}
 	if claims.Person.Pseudonym == "" {
 		claims.Person.Pseudonym = rand.Text()
+	}
+	if e.RecoveryKey != "" {
+		claims.Person.RecoveryKey = formats.HashOf([]byte(e.RecoveryKey)).String()
 	}
 	if e.Recipient != nil {
 		lifetime := e.Lifetime

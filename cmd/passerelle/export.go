@@ -117,8 +117,8 @@ func (c *exportCommand) archive(ctx context.Context, p *program, g *gateway, sou
 	return nil
 }
 
-// prepare gathers who signs, for whom, and what goes before.
-func (c *exportCommand) prepare(ctx context.Context, g *gateway, source operators.Source) (transfer.Export, error) {
+// exportOf gathers who signs what leaves a source, and the recovery key of the person if it is an instance here.
+func (g *gateway) exportOf(ctx context.Context, spec string, source operators.Source) (transfer.Export, error) {
 	signed, err := g.statement(ctx)
 	if err != nil {
 		return transfer.Export{}, err
@@ -131,11 +131,20 @@ func (c *exportCommand) prepare(ctx context.Context, g *gateway, source operator
 	if err != nil {
 		return transfer.Export{}, err
 	}
-	e := transfer.Export{
-		Source: source, Out: c.Out, VolumeSize: c.VolumeSize * megabyte, Zstd: c.Zstd,
-		Operator: partyOf(signed), Signer: signer, Statement: signed.Raw(), Codecs: codecs(), Schemas: formats.Schemas(),
-		Journal: g.journal(c.From),
+	e := transfer.Export{Source: source, Operator: partyOf(signed), Signer: signer, Statement: signed.Raw(), Codecs: codecs(), Schemas: formats.Schemas()}
+	if person, ok := strings.CutPrefix(spec, "home:"); ok {
+		e.RecoveryKey, err = g.recoveryKey(ctx, person)
 	}
+	return e, err
+}
+
+// prepare gathers who signs, for whom, and what goes before.
+func (c *exportCommand) prepare(ctx context.Context, g *gateway, source operators.Source) (transfer.Export, error) {
+	e, err := g.exportOf(ctx, c.From, source)
+	if err != nil {
+		return e, err
+	}
+	e.Out, e.VolumeSize, e.Zstd, e.Journal = c.Out, c.VolumeSize*megabyte, c.Zstd, g.journal(c.From)
 	if err := c.address(&e, source); err != nil {
 		return e, err
 	}

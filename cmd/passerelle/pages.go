@@ -7,11 +7,16 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"filippo.io/age"
+
 	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/consent/web"
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/formats/archive"
 	"github.com/passerelle-cloud/passerelle/internal/brand"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -20,6 +25,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/provider"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
 // pageFlags say how persons sign in, and under which brands.
@@ -66,8 +72,57 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.account, err = operatorsweb.New(common, options)
+	if s.account, err = operatorsweb.New(common, options); err != nil {
+		return err
+	}
+	takeouts, err := transfer.OpenTakeouts(ctx, s.db, s.jobs, transfer.TakeoutOptions{Dir: g.takeoutDir(), Export: s.takeout(g)})
+	if err != nil {
+		return err
+	}
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey})
 	return err
+}
+
+// takeoutDir is where archives wait to be downloaded.
+func (g *gateway) takeoutDir() string { return filepath.Join(g.dir, "takeouts") }
+
+// takeout makes the archive that a person downloads.
+func (s *server) takeout(g *gateway) func(context.Context, string, string, bool, transfer.Observer) (archive.Sealed, error) {
+	return func(ctx context.Context, person, out string, sealed bool, observe transfer.Observer) (archive.Sealed, error) {
+		source, err := openSource(ctx, g, "home:"+person)
+		if err != nil {
+			return archive.Sealed{}, err
+		}
+		defer source.Close()
+		e, err := g.exportOf(ctx, "home:"+person, source)
+		if err != nil {
+			return archive.Sealed{}, err
+		}
+		e.Out, e.Observe = out, observe
+		e.Journal = transfer.Journal{Person: person, Log: func(ctx context.Context, events ...ledger.Event) error {
+			_, err := s.ledger.Append(ctx, events...)
+			return err
+		}}
+		if sealed && e.RecoveryKey != "" {
+			if e.Recipients, err = age.ParseRecipients(strings.NewReader(e.RecoveryKey)); err != nil {
+				return archive.Sealed{}, err
+			}
+		}
+		return e.Run(ctx)
+	}
+}
+
+// removeTakeouts removes the archives that a person asked for.
+func (g *gateway) removeTakeouts(ctx context.Context, person string) error {
+	db, err := g.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	takeouts, err := transfer.OpenTakeouts(ctx, db, nil, transfer.TakeoutOptions{Dir: g.takeoutDir()})
+	if err != nil {
+		return err
+	}
+	return takeouts.RemoveAll(ctx, person)
 }
 
 func (c *serveCommand) brands(own brand.Brand) (*brand.Brands, error) {

@@ -86,7 +86,7 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 	if !c.Yes {
 		return fmt.Errorf("%w: this deletes everything that %s keeps here; export it first, then say --yes", errUsage, c.Name)
 	}
-	return p.withAccounts(ctx, func(h *home.Home, a *accounts.Accounts) error {
+	return p.withAccounts(ctx, func(g *gateway, h *home.Home, a *accounts.Accounts) error {
 		if _, err := h.Instance(ctx, c.Name); err != nil {
 			return err
 		}
@@ -98,6 +98,9 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 		// The account goes first: whoever has the name after this person must not be signed in to by their password.
 		if err := a.Remove(ctx, c.Name); err != nil {
 			return err
+		}
+		if err := g.removeTakeouts(ctx, c.Name); err != nil {
+			return fmt.Errorf("the account of %s is removed, but not the archives that they asked for; try again: %w", c.Name, err)
 		}
 		if err := h.Delete(ctx, c.Name); err != nil {
 			return fmt.Errorf("the account of %s is removed, but not the instance; try again: %w", c.Name, err)
@@ -121,7 +124,7 @@ func (c *personInvite) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	return p.withAccounts(ctx, func(_ *home.Home, a *accounts.Accounts) error {
+	return p.withAccounts(ctx, func(_ *gateway, _ *home.Home, a *accounts.Accounts) error {
 		code, err := a.Invite(ctx, c.Name, c.For)
 		if err != nil {
 			return err
@@ -143,7 +146,7 @@ type personPassword struct {
 }
 
 func (c *personPassword) Run(ctx context.Context, p *program) error {
-	return p.withAccounts(ctx, func(h *home.Home, a *accounts.Accounts) error {
+	return p.withAccounts(ctx, func(_ *gateway, h *home.Home, a *accounts.Accounts) error {
 		if _, err := h.Instance(ctx, c.Name); err != nil {
 			return err
 		}
@@ -218,7 +221,7 @@ func (p *program) askSecret(ctx context.Context, question string) (string, error
 	}
 }
 
-func (p *program) withAccounts(ctx context.Context, do func(*home.Home, *accounts.Accounts) error) error {
+func (p *program) withAccounts(ctx context.Context, do func(*gateway, *home.Home, *accounts.Accounts) error) error {
 	g, err := p.openGateway()
 	if err != nil {
 		return err
@@ -232,7 +235,7 @@ func (p *program) withAccounts(ctx context.Context, do func(*home.Home, *account
 	if err != nil {
 		return err
 	}
-	return do(h, a)
+	return do(g, h, a)
 }
 
 // openAccounts opens the accounts. Whoever serves them gives the secret under which passkeys' ceremonies are sealed.
@@ -242,6 +245,15 @@ func (g *gateway) openAccounts(ctx context.Context, secret []byte) (*accounts.Ac
 		return nil, err
 	}
 	return accounts.Open(ctx, db, accounts.Options{Secret: secret})
+}
+
+// recoveryKey is the public part of a key that a person made for their archives, "" if they made none.
+func (g *gateway) recoveryKey(ctx context.Context, person string) (string, error) {
+	a, err := g.openAccounts(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	return a.RecoveryKey(ctx, person)
 }
 
 func (p *program) withHome(ctx context.Context, do func(*home.Home) error) error {

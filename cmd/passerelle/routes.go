@@ -52,7 +52,7 @@ func (s *server) routes() http.Handler {
 // pageRoutes lists the pages: persons sign in, decide, see, and change their minds.
 func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.web.Redirect(w, r, "/consents") })
-	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI))
+	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI, s.transfer.UI))
 	mux.HandleFunc("GET /legal/{slug}", s.web.Legal)
 
 	mux.HandleFunc("GET /sign-in", s.account.SignIn)
@@ -64,6 +64,10 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /register", s.account.DoRegister)
 	mux.HandleFunc("GET /recover", s.account.Recover)
 	mux.HandleFunc("POST /recover", s.account.DoRecover)
+	mux.HandleFunc("GET /download", s.transfer.Downloads)
+	mux.HandleFunc("POST /download", s.transfer.Ask)
+	mux.HandleFunc("GET /download/{id}/file", s.transfer.File)
+	mux.HandleFunc("POST /download/{id}/remove", s.transfer.Remove)
 	mux.HandleFunc("GET /account", s.account.Account)
 	mux.HandleFunc("POST /account/passkeys", s.account.AddPasskey)
 	mux.HandleFunc("POST /account/passkeys/{id}/remove", s.account.RemovePasskey)

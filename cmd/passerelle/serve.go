@@ -27,6 +27,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/accounts"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
+	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
 // serveCommand runs a gateway.
@@ -109,6 +110,7 @@ type server struct {
 	events    *events.Events
 	web       *web.Web
 	account   *operatorsweb.Web
+	transfer  *transferweb.Web
 	data      *api.API
 	metrics   *prometheus.Registry
 	log       *slog.Logger

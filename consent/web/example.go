@@ -27,7 +27,8 @@ var telling = []string{"title", "name", "issuer", "date", "start", "bookingDate"
 	"emails", "phones", "addresses", "markdown", "locations", "iban", "balances"}
 
 // silent are members that tell a person nothing.
-var silent = []string{"@type", "version", "uid", "prodId", "type", "kind", "pref", "contexts", "sequence", "isOrdered", "language", "checksums", "nameBytes"}
+var silent = []string{"@type", "version", "uid", "prodId", "type", "kind", "pref", "contexts", "sequence", "isOrdered", "language", "checksums", "nameBytes", "color", "privacy", "duration",
+	"timeZone", "showWithoutTime", "freeBusyStatus", "priority", "status", "created", "updated"}
 
 // exemplify shows what is in a record in a few lines.
 func exemplify(r *formats.Record) (lines []line, err error) {

@@ -92,6 +92,9 @@ type Worker struct {
 	MaxAttempts int
 	// Backoff says how long to wait after a job has failed for the n-th time, n ≥ 1. nil stands for Backoff.
 	Backoff func(n int) time.Duration
+	// Timeout is that of one run, in the place of Config.Timeout if it is not 0. On PostgreSQL a job whose process died is
+	// run again when it is over.
+	Timeout time.Duration
 
 	kind string
 	work func(context.Context, []byte) error

@@ -108,6 +108,9 @@ func (w *worker) NextRetry(job *river.Job[arguments]) time.Time {
 	return time.Now().Add(w.Backoff(max(job.Attempt, 1)))
 }
 
+// Timeout hides the field of that name: 0 stands for the queue's.
+func (w *worker) Timeout(*river.Job[arguments]) time.Duration { return w.Worker.Timeout }
+
 func (w *worker) Work(ctx context.Context, job *river.Job[arguments]) error {
 	key := keyed{q: w.q, id: job.ID, key: job.UniqueKey}
 	if err := key.giveAway(ctx); err != nil {

@@ -30,7 +30,7 @@ var rules = []rule{
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/api", []string{"transfer", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "operators"}},
-	{"transfer/web", []string{"transfer", "consent", "formats", "internal/problem", "internal/webui", "operators"}},
+	{"transfer/web", []string{"transfer", "internal/webui"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
 	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},

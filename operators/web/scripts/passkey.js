@@ -44,7 +44,7 @@ async function ask(form) {
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   if (!window.PublicKeyCredential) continue;
-  for (const part of form.querySelectorAll("[data-show]")) part.hidden = false;
+  for (const part of [form, ...form.querySelectorAll("[data-show]")]) part.hidden = false;
   form.querySelector("[data-ask]").addEventListener("click", async (event) => {
     event.preventDefault();
     const name = form.elements[form.dataset.name || ""];
