@@ -26,6 +26,7 @@ type item struct {
 type dashboard struct {
 	Items    []item
 	Tabs     []tab
+	all      int // consents, of whatever standing
 	Filter   consent.Filter
 	Datasets []formats.Dataset
 	Searched bool
@@ -81,6 +82,7 @@ func (w *Web) dashboard(r *http.Request, v *webui.Visitor) (*dashboard, error) {
 		d.Items = append(d.Items, item{i, datasets(i.Consent.Details), i.Consent.Valid(d.Now)})
 	}
 	for _, s := range standings {
+		d.all += listing.Counts[s]
 		d.Tabs = append(d.Tabs, tab{s, listing.Counts[s], address(query, "standing", string(s), "page", ""), s == d.Filter.Standing})
 	}
 	page := d.Filter.Offset/pageSize + 1
@@ -98,6 +100,12 @@ func (w *Web) dashboard(r *http.Request, v *webui.Visitor) (*dashboard, error) {
 	d.Done, err = w.done(r, v)
 	return d, err
 }
+
+// few is how many consents nobody needs to search.
+const few = 5
+
+// Searchable reports whether there are more consents than one sees at a glance.
+func (d dashboard) Searchable() bool { return d.all > few || d.Searched }
 
 // maxSearch is how long what somebody looks for may be, in characters: no name is longer.
 const maxSearch = 100

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -28,7 +29,7 @@ var telling = []string{"title", "name", "issuer", "date", "start", "bookingDate"
 
 // silent are members that tell a person nothing.
 var silent = []string{"@type", "version", "uid", "prodId", "type", "kind", "pref", "contexts", "sequence", "isOrdered", "language", "checksums", "nameBytes", "color", "privacy", "duration",
-	"timeZone", "showWithoutTime", "freeBusyStatus", "priority", "status", "created", "updated"}
+	"timeZone", "showWithoutTime", "freeBusyStatus", "priority", "status", "created", "updated", "alerts", "recurrenceRules"}
 
 // exemplify shows what is in a record in a few lines.
 func exemplify(r *formats.Record) (lines []line, err error) {
@@ -115,6 +116,9 @@ func scalars(value any, most int) (list []string) {
 // short is a text on one line, cut where it gets long.
 func short(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
+	if at, err := time.Parse("2006-01-02T15:04:05", text); err == nil { // RFC 8984 section 1.4.4
+		return at.Format("2006-01-02, 15:04")
+	}
 	if utf8.RuneCountInString(text) <= mostText {
 		return text
 	}

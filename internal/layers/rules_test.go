@@ -52,6 +52,7 @@ var rules = []rule{
 	{"operators/webdav", []string{"operators", "formats"}},
 	{"operators/accounts", []string{"internal/seal", "internal/sqldb"}},
 	{"operators/provider", []string{"internal/seal"}},
+	{"operators/provider/providertest", nil},
 	{"operators/web", []string{"internal/webui", "operators/accounts", "operators/provider"}},
 	{"operators/keys", []string{"formats", "formats/statement"}},
 	{"operators/conformance", []string{"operators", "formats"}},
@@ -86,7 +87,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/browsertest", "internal/dbtest"}
+var forTests = []string{"consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -103,7 +104,7 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"consent/consenttest", "operators/conformance", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
+	{"testing", []string{"consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
 	{"github.com/go-webauthn", []string{"operators/accounts"}},
 	{"github.com/coreos/go-oidc", []string{"operators/provider"}},
 	{"github.com/chromedp", []string{"internal/browsertest"}},

@@ -59,7 +59,7 @@ func (b *Box) Seal(value any) (string, error) {
 
 // Open is the reverse of Seal. The error wraps [ErrForeign].
 func (b *Box) Open(text string, value any) error {
-	raw, err := base64.RawURLEncoding.DecodeString(text)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) < b.aead.NonceSize() {
 		return ErrForeign
 	}

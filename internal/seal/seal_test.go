@@ -34,7 +34,7 @@ func TestSeal(t *testing.T) {
 	for i := range text {
 		changed := []byte(text)
 		changed[i] ^= 1
-		if err := box.Open(string(changed), &got); !errors.Is(err, ErrForeign) && string(changed) != text {
+		if err := box.Open(string(changed), &got); !errors.Is(err, ErrForeign) {
 			t.Errorf("changed at %d: %v", i, err)
 		}
 	}
