@@ -528,3 +528,40 @@ func TestCookies(t *testing.T) {
 	v.read("message.session-over")
 	v.inspect("session-over")
 }
+
+const bankLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 40"><rect width="40" height="40" rx="8" fill="#7a1f4d"/><text x="52" y="28" font-size="24" fill="#7a1f4d">Banque</text></svg>`
+
+// TestBrands shows one gateway under two names, each with its own colours, logo and legal texts.
+func TestBrands(t *testing.T) {
+	brands := t.TempDir()
+	for name, text := range map[string]string{
+		"default/brand.json": `{"name": "Coffre ouvert"}`,
+		"localhost/brand.json": `{"name": "Banque Exemple", "contact": "aide@banque.example", "logo": "logo.svg", "light": {"accent": "#7a1f4d", "back": "#fdf8fb"},
+			"legal": [{"slug": "privacy", "title": {"fr": "Confidentialité", "en": "Privacy"}, "text": {"fr": "fr.md", "en": "en.md"}}, {"title": {"en": "Imprint"}, "url": "https://banque.example/imprint"}]}`,
+		"localhost/logo.svg": bankLogo, "localhost/fr.md": "## Vos droits\n\nTout est à vous.", "localhost/en.md": "## Your rights\n\nAll of it is yours.\n\n| a | b |\n|---|---|\n| 1 | 2 |",
+	} {
+		at := filepath.Join(brands, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dark := range []bool{false, true} {
+		v := beginVisit(t, browsertest.Options{Language: "en", Dark: dark, Width: 360, Height: 740, Phone: true}, "--brands", brands, "--registration", "open")
+		v.open("/sign-in")
+		if !strings.HasSuffix(v.Title(), "Banque Exemple") {
+			t.Errorf("the title is %q", v.Title())
+		}
+		v.inspect(fmt.Sprintf("brand-sign-in-dark-%v", dark))
+		v.Click("Privacy")
+		v.See("All of it is yours.")
+		v.inspect(fmt.Sprintf("brand-legal-dark-%v", dark))
+		v.register()
+		v.ask(nil)
+		v.inspect(fmt.Sprintf("brand-prompt-dark-%v", dark))
+		v.Go(strings.Replace(v.g.url, "localhost", "127.0.0.1", 1) + "/sign-in")
+		v.See("Coffre ouvert")
+	}
+}

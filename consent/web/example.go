@@ -29,7 +29,7 @@ var telling = []string{"title", "name", "issuer", "date", "start", "bookingDate"
 
 // silent are members that tell a person nothing.
 var silent = []string{"@type", "version", "uid", "prodId", "type", "kind", "pref", "contexts", "sequence", "isOrdered", "language", "checksums", "nameBytes", "color", "privacy", "duration",
-	"timeZone", "showWithoutTime", "freeBusyStatus", "priority", "status", "created", "updated", "alerts", "recurrenceRules"}
+	"timeZone", "showWithoutTime", "freeBusyStatus", "priority", "status", "created", "updated", "alerts", "recurrenceRules", "recurrenceOverrides"}
 
 // exemplify shows what is in a record in a few lines.
 func exemplify(r *formats.Record) (lines []line, err error) {

@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -74,6 +75,21 @@ func TestLoad(t *testing.T) {
 	css := string(b.CSS())
 	if !strings.Contains(css, "--accent: #7a1f4d") || !strings.Contains(css, "prefers-color-scheme: dark") {
 		t.Errorf("the colours are %s", css)
+	}
+}
+
+// TestHeadings: whatever levels an author wrote, a screen reader finds none missing.
+func TestHeadings(t *testing.T) {
+	html, err := render([]byte("# a\n\n#### b\n\n## c\n\n### d\n\n###### e\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var levels []string
+	for _, m := range regexp.MustCompile(`<(h\d)`).FindAllStringSubmatch(string(html), -1) {
+		levels = append(levels, m[1])
+	}
+	if got := strings.Join(levels, " "); got != "h2 h3 h2 h3 h4" {
+		t.Error(got)
 	}
 }
 

@@ -67,14 +67,15 @@ func (l *loader) texts(where string, files map[string]string) map[string]templat
 	return made
 }
 
-// render turns Markdown into HTML that loads and runs nothing. The page has a title already, so that headings are one
-// step smaller.
+// render turns Markdown into HTML that loads and runs nothing. The page has a title already, so that headings begin at the
+// second level; none is left out on the way down (WCAG 2.2, technique G141).
 func render(markdown []byte) (template.HTML, error) {
 	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	doc := md.Parser().Parse(text.NewReader(markdown))
 	if !doc.HasChildren() {
 		return "", errors.New("the text is empty")
 	}
+	above := 1
 	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil
@@ -85,7 +86,8 @@ func render(markdown []byte) (template.HTML, error) {
 		case *ast.Image:
 			return ast.WalkStop, errors.New("it holds an image: a legal text is text")
 		case *ast.Heading:
-			n.Level = min(n.Level+1, 6)
+			n.Level = min(max(n.Level, 2), above+1)
+			above = n.Level
 		}
 		return ast.WalkContinue, nil
 	})
