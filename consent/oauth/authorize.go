@@ -21,7 +21,7 @@ func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	query := r.URL.Query()
-	if once1(query) != nil || query.Get("client_id") == "" || query.Get("request_uri") == "" {
+	if onlyOnce(query) != nil || query.Get("client_id") == "" || query.Get("request_uri") == "" {
 		s.opt.Fault(w, r, http.StatusBadRequest, "not-pushed")
 		return
 	}

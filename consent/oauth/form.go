@@ -30,11 +30,11 @@ func readForm(w http.ResponseWriter, r *http.Request) error {
 		}
 		return invalid("The body is not a form.")
 	}
-	return once1(r.PostForm)
+	return onlyOnce(r.PostForm)
 }
 
-// once1 refuses parameters that are given more than once.
-func once1(form url.Values) error {
+// onlyOnce refuses parameters that are given more than once.
+func onlyOnce(form url.Values) error {
 	for name, values := range form {
 		if len(values) > 1 {
 			return invalid(fmt.Sprintf("The parameter %.60q is given more than once.", name))

@@ -1,10 +1,8 @@
 // Package web is the pages on which a person decides what a service asks, sees what they decided and what came of it,
 // and changes their mind. It must never know OAuth, nor how persons sign in: that is handed in.
 //
-// What was looked for and is not here, because it would make somebody say yes who does not mean it: a yes that is
-// larger, nearer or more colourful than the no; something ticked that the service works without; a no that takes more
-// steps, asks why, or asks again; words that make the no sound like a loss; a way out that is hard to find; a clock that
-// runs; several purposes behind one yes; a decision that closing the page takes. Tests in this package hold that.
+// consent/README.md lists the ways to get a yes that is none; tests in this package, and in a browser, hold that none of
+// them is here.
 package web
 
 import (

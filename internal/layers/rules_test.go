@@ -96,7 +96,7 @@ var only = []struct {
 }{
 	{"github.com/ory/fosite", []string{"consent/oauth"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
-	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
+	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/consenttest", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
 		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer"}},
 	{"modernc.org/sqlite", []string{"internal/sqldb"}},
 	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},

@@ -217,6 +217,19 @@ func (u *UI) Render(w http.ResponseWriter, r *http.Request, v *Visitor, p Page) 
 	w.Write(text) // if the reader is gone there is nobody to tell
 }
 
+// again is where a page can be seen in another language. What a form answered with is nowhere, but what is near it.
+func again(r *http.Request, p Page) string {
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return r.URL.Path
+	case p.Section != "":
+		return "/" + p.Section
+	case p.Template == "message":
+		return "/consents"
+	}
+	return r.URL.Path
+}
+
 // maxQuery is how much of an address is kept in links to the same page.
 const maxQuery = 1 << 10
 
@@ -240,7 +253,7 @@ func (u *UI) page(r *http.Request, p Page) ([]byte, error) {
 			query = r.URL.Query()
 		}
 		query.Set(languageCookie, other)
-		l.Languages = append(l.Languages, link{other, r.URL.Path + "?" + query.Encode(), other == lang})
+		l.Languages = append(l.Languages, link{other, again(r, p) + "?" + query.Encode(), other == lang})
 	}
 	return u.Fragment("layout", lang, l)
 }

@@ -157,6 +157,25 @@ func TestEveryPage(t *testing.T) {
 	}
 }
 
+// TestLanguageOfAnswers: the links to other languages below what a form answered with lead to pages.
+func TestLanguageOfAnswers(t *testing.T) {
+	u := newUI(t, map[string]string{"page": "x"})
+	for _, c := range []struct {
+		method, want string
+		page         Page
+	}{
+		{http.MethodGet, "/a/b?lang=fr", Page{Template: "page", Section: "account"}}, {http.MethodPost, "/account?lang=fr", Page{Template: "page", Section: "account"}},
+		{http.MethodPost, "/a/b?lang=fr", Page{Template: "page"}}, {http.MethodPost, "/consents?lang=fr", Page{Template: "message", Data: "message.not-found"}},
+	} {
+		c.page.Title = "nav.account"
+		w := httptest.NewRecorder()
+		u.Render(w, httptest.NewRequest(c.method, "/a/b", nil), &Visitor{Language: "en"}, c.page)
+		if !strings.Contains(w.Body.String(), `href="`+c.want+`"`) {
+			t.Errorf("%+v: no %s in %s", c, c.want, w.Body)
+		}
+	}
+}
+
 func TestLocal(t *testing.T) {
 	for next, want := range map[string]string{"/a?b=c": "/a?b=c", "/a#b": "/a", "": "/consents", "a": "/consents", "//e.example": "/consents", `/\e.example`: "/consents", "/\te": "/consents", "https:/e": "/consents", "/%5ce.example": "/%5ce.example"} {
 		if got := Local(next); got != want {

@@ -36,8 +36,11 @@ func New(common webui.Options, opt Options) (*Web, error) {
 	return &Web{ui, opt}, err
 }
 
-// fresh is how long ago somebody may have proved who they are who takes everything out.
-const fresh = 10 * time.Minute
+// How long ago somebody may have proved who they are who has everything packed, and who takes it away.
+const (
+	freshAsk  = 10 * time.Minute
+	freshTake = time.Hour
+)
 
 // downloads is what the page shows.
 type downloads struct {
@@ -81,7 +84,7 @@ func (w *Web) Ask(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.PostForm.Set("back", "/download")
-	v, ok := w.Proven(rw, r, "", fresh)
+	v, ok := w.Proven(rw, r, "", freshAsk)
 	if !ok {
 		return
 	}
@@ -100,6 +103,10 @@ func (w *Web) Ask(rw http.ResponseWriter, r *http.Request) {
 func (w *Web) File(rw http.ResponseWriter, r *http.Request) {
 	v, ok := w.Visitor(rw, r, "")
 	if !ok {
+		return
+	}
+	if !v.Fresh(freshTake) {
+		w.Redirect(rw, r, "/sign-in?next=/download&again=1")
 		return
 	}
 	f, t, err := w.opt.Takeouts.Open(r.Context(), v.Person, r.PathValue("id"))
