@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,11 +55,7 @@ type Options struct {
 
 // New returns the authority over what is in a database, and makes its tables if there are none.
 func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*Authority, error) {
-	tables, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Migrate(ctx, tables, "consent_version"); err != nil {
+	if err := migrate(ctx, db); err != nil {
 		return nil, err
 	}
 	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, stats: newStats(opt.Stat)}
@@ -73,6 +68,7 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*A
 	if err := a.note(ctx); err != nil {
 		return nil, err
 	}
+	var err error
 	a.valid, err = newValidator()
 	if db.Embedded() { // there is one process: what another one had open has ended with it
 		if _, e := db.Write.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, outcome = 'failed' WHERE open`); e != nil {

@@ -137,6 +137,19 @@ func (p *Pack) Hash() string {
 // reference is what is kept of a pack with a decision.
 func (p *Pack) reference() string { return p.ID() + " " + p.Hash() }
 
+// Judge returns everything that the pack's rules say against something; nothing if it was not in force then.
+func (p *Pack) Judge(f Facts) (refusals []*Refusal) {
+	if !p.inForce(f.Now) {
+		return nil
+	}
+	for _, rule := range p.Rules {
+		if r := rule(f); r != nil {
+			refusals = append(refusals, r)
+		}
+	}
+	return refusals
+}
+
 func (p *Pack) inForce(at time.Time) bool {
 	return !at.Before(p.From) && (p.Until.IsZero() || at.Before(p.Until))
 }
@@ -164,11 +177,7 @@ func (a *Authority) judge(f Facts) ([]string, error) {
 			continue
 		}
 		governed = append(governed, p.reference)
-		for _, rule := range p.Rules {
-			if r := rule(f); r != nil {
-				refusals = append(refusals, r)
-			}
-		}
+		refusals = append(refusals, p.Judge(f)...)
 	}
 	if len(refusals) > 0 {
 		a.stats.refused(f.Step, refusals)

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
@@ -45,7 +44,7 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	if s.db, err = g.openDB(ctx); err != nil {
 		return err
 	}
-	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: []consent.Pack{gdpr.Pack()}}
+	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles())}
 	if s.events != nil {
 		options.Decided = s.events.Changed
 	}
@@ -59,7 +58,7 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 }
 
 func operatorFacts(o statement.Operator) consent.OperatorFacts {
-	f := consent.OperatorFacts{ID: string(o.ID), Country: o.Country, Roles: []string{"intermediary"}}
+	f := consent.OperatorFacts{ID: string(o.ID), Country: o.Country, Roles: o.DeclaredRoles()}
 	for _, r := range o.Registrations {
 		f.Registration = append(f.Registration, r.Scheme+":"+r.Value)
 	}

@@ -32,6 +32,7 @@ func (o *Operator) print(w *tabwriter.Writer) {
 	for _, r := range o.Registrations {
 		fmt.Fprintf(w, "registered\t%s %s\n", r.Scheme, r.Value)
 	}
+	fmt.Fprintf(w, "role\t%s\n", strings.Join(o.DeclaredRoles(), ", "))
 	if o.Country != "" {
 		fmt.Fprintf(w, "country\t%s\n", o.Country)
 	}

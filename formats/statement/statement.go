@@ -40,14 +40,25 @@ type Statement struct {
 
 // Operator describes the legal entity. One without registrations is unregistered: it then need not give the rest.
 type Operator struct {
-	ID            OperatorID        `json:"id" validate:"required,operator_id"`
-	LegalName     string            `json:"legal_name" validate:"required,max=300,line"`
-	Country       string            `json:"country,omitempty" validate:"required_with=Registrations,omitempty,iso3166_1_alpha2"`
-	Registrations []Registration    `json:"registrations,omitempty" validate:"omitempty,min=1,max=20,dive"`
-	Supervisor    *Authority        `json:"supervisor,omitempty"`
-	Contact       *Contact          `json:"contact,omitempty" validate:"required_with=Registrations"`
-	Address       *Address          `json:"address,omitempty" validate:"required_with=Registrations"`
-	Endpoints     map[string]string `json:"endpoints,omitempty" validate:"max=32,dive,keys,member,endkeys,endpoint"`
+	ID            OperatorID     `json:"id" validate:"required,operator_id"`
+	LegalName     string         `json:"legal_name" validate:"required,max=300,line"`
+	Country       string         `json:"country,omitempty" validate:"required_with=Registrations,omitempty,iso3166_1_alpha2"`
+	Registrations []Registration `json:"registrations,omitempty" validate:"omitempty,min=1,max=20,dive"`
+	Supervisor    *Authority     `json:"supervisor,omitempty"`
+	Contact       *Contact       `json:"contact,omitempty" validate:"required_with=Registrations"`
+	Address       *Address       `json:"address,omitempty" validate:"required_with=Registrations"`
+	// Roles say what the operator does, and so which laws apply to it beyond the GDPR: see [Operator.DeclaredRoles].
+	Roles     []string          `json:"roles,omitempty" validate:"omitempty,max=5,unique,dive,oneof=intermediary aisp aspsp"`
+	Endpoints map[string]string `json:"endpoints,omitempty" validate:"max=32,dive,keys,member,endkeys,endpoint"`
+}
+
+// DeclaredRoles are the operator's roles: "intermediary" (Regulation (EU) 2022/868, article 10), "aisp" and "aspsp"
+// (Directive (EU) 2015/2366, article 4(16) and (17)). Who declares none intermediates between persons and services.
+func (o *Operator) DeclaredRoles() []string {
+	if len(o.Roles) == 0 {
+		return []string{"intermediary"}
+	}
+	return o.Roles
 }
 
 // Registered reports whether the operator names a register that it is in.

@@ -2,24 +2,49 @@ package provider
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"time"
 )
 
 const (
-	patience  = 10 * time.Second // for one answer
-	maxAnswer = 1 << 20          // bytes
+	patience     = 10 * time.Second // for one answer
+	maxAnswer    = 1 << 20          // bytes
+	maxHeaders   = 64 << 10         // bytes
+	maxRedirects = 3
 )
 
-// newClient returns a client that no provider can keep waiting, or fill our memory.
-func newClient() *http.Client {
-	return &http.Client{Timeout: patience, Transport: capped{http.DefaultTransport}, CheckRedirect: func(r *http.Request, via []*http.Request) error {
-		if len(via) > 3 || r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme {
-			return errors.New("the provider leads elsewhere")
-		}
-		return nil
-	}}
+// bounded returns a client that no provider can keep waiting, fill the memory of, or lead to another host. What the
+// given one says of a timeout and of redirects is kept; nil means one of our own.
+func bounded(given *http.Client) *http.Client {
+	client := http.Client{}
+	if given != nil {
+		client = *given
+	}
+	if client.Transport == nil {
+		client.Transport = newTransport()
+	}
+	client.Transport = capped{client.Transport}
+	if client.Timeout == 0 {
+		client.Timeout = patience
+	}
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = stayThere
+	}
+	return &client
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeaders,
+		TLSHandshakeTimeout: patience, ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 4,
+	}
+}
+
+func stayThere(r *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme {
+		return errors.New("the provider leads elsewhere")
+	}
+	return nil
 }
 
 // capped reads no more of an answer than it may have.
@@ -31,20 +56,6 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer.Body = &body{answer.Body, maxAnswer}
+	answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
 	return answer, nil
-}
-
-type body struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, errors.New("the provider's answer is too long")
-	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
 }

@@ -2,6 +2,9 @@ package provider_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -89,6 +92,36 @@ func symmetric(claims []byte) string {
 	return compact
 }
 
+// stranger signs by a key that nobody published.
+func stranger(claims []byte) string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	if err != nil {
+		panic(err)
+	}
+	signed, err := signer.Sign(claims)
+	if err != nil {
+		panic(err)
+	}
+	compact, _ := signed.CompactSerialize()
+	return compact
+}
+
+// endless begins an answer that is good, and sends ten megabytes of it.
+func endless(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"x":"`)
+	for range 10 << 4 {
+		if _, err := w.Write(bytes.Repeat([]byte("x"), 1<<16)); err != nil {
+			return
+		}
+	}
+	io.WriteString(w, `"}`)
+}
+
 func unsigned(claims []byte) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(claims) + "."
 }
@@ -119,23 +152,29 @@ func TestWhatComesBack(t *testing.T) {
 		fault func(*providertest.Provider)
 		want  error
 	}{
-		"another nonce":          {claim("nonce", "x"), provider.ErrInvalid},
-		"no nonce":               {claim("nonce", nil), provider.ErrInvalid},
-		"for somebody else":      {claim("aud", "other"), provider.ErrInvalid},
-		"for two":                {claim("aud", []string{providertest.ClientID, "other"}), provider.ErrInvalid},
-		"given to somebody else": {claim("azp", "other"), provider.ErrInvalid},
-		"another issuer":         {claim("iss", "https://evil.example"), provider.ErrInvalid},
-		"too old":                {claim("exp", time.Now().Add(-time.Minute).Unix()), provider.ErrInvalid},
-		"of tomorrow":            {claim("iat", time.Now().Add(24*time.Hour).Unix()), provider.ErrInvalid},
-		"without time":           {claim("iat", nil), provider.ErrInvalid},
-		"nobody":                 {claim("sub", ""), provider.ErrInvalid},
-		"a long name":            {claim("sub", strings.Repeat("x", 256)), provider.ErrInvalid},
-		"a strange name":         {claim("sub", "é"), provider.ErrInvalid},
-		"proved long ago":        {claim("auth_time", time.Now().Add(-time.Hour).Unix()), provider.ErrInvalid},
-		"not proved":             {claim("auth_time", nil), provider.ErrInvalid},
-		"another access token":   {claim("at_hash", "x"), provider.ErrInvalid},
-		"unsigned":               {func(p *providertest.Provider) { p.Sign = unsigned }, provider.ErrInvalid},
-		"signed by our secret":   {func(p *providertest.Provider) { p.Sign = symmetric }, provider.ErrInvalid},
+		"another nonce":           {claim("nonce", "x"), provider.ErrInvalid},
+		"no nonce":                {claim("nonce", nil), provider.ErrInvalid},
+		"for somebody else":       {claim("aud", "other"), provider.ErrInvalid},
+		"for two":                 {claim("aud", []string{providertest.ClientID, "other"}), provider.ErrInvalid},
+		"given to somebody else":  {claim("azp", "other"), provider.ErrInvalid},
+		"another issuer":          {claim("iss", "https://evil.example"), provider.ErrInvalid},
+		"too old":                 {claim("exp", time.Now().Add(-time.Minute).Unix()), provider.ErrInvalid},
+		"of tomorrow":             {claim("iat", time.Now().Add(24*time.Hour).Unix()), provider.ErrInvalid},
+		"without time":            {claim("iat", nil), provider.ErrInvalid},
+		"nobody":                  {claim("sub", ""), provider.ErrInvalid},
+		"a long name":             {claim("sub", strings.Repeat("x", 256)), provider.ErrInvalid},
+		"a strange name":          {claim("sub", "é"), provider.ErrInvalid},
+		"proved long ago":         {claim("auth_time", time.Now().Add(-time.Hour).Unix()), provider.ErrInvalid},
+		"not proved":              {claim("auth_time", nil), provider.ErrInvalid},
+		"another access token":    {claim("at_hash", "x"), provider.ErrInvalid},
+		"unsigned":                {func(p *providertest.Provider) { p.Sign = unsigned }, provider.ErrInvalid},
+		"signed by our secret":    {func(p *providertest.Provider) { p.Sign = symmetric }, provider.ErrInvalid},
+		"signed by another key":   {func(p *providertest.Provider) { p.Sign = stranger }, provider.ErrInvalid},
+		"a claim of another kind": {claim("auth_time", "now"), provider.ErrInvalid},
+		"proved tomorrow":         {claim("auth_time", time.Now().Add(24*time.Hour).Unix()), provider.ErrInvalid},
+		"proved in no calendar":   {claim("auth_time", 1e300), provider.ErrInvalid},
+		"given to nobody":         {claim("azp", ""), provider.ErrInvalid},
+		"without end":             {claim("exp", nil), provider.ErrInvalid},
 		"no ID token": {func(p *providertest.Provider) {
 			p.Token = says(200, "application/json", `{"access_token":"x","token_type":"Bearer"}`)
 		}, provider.ErrInvalid},
@@ -145,6 +184,15 @@ func TestWhatComesBack(t *testing.T) {
 		"no code":                 {back("code", ""), provider.ErrInvalid},
 		"the person says no":      {back("error", "access_denied"), provider.ErrDenied},
 		"the provider is busy":    {back("error", "temporarily_unavailable"), provider.ErrUnavailable},
+		"an empty issuer":         {back("iss", ""), provider.ErrInvalid},
+		"two states":              {func(p *providertest.Provider) { p.Redirect = func(q url.Values) { q.Add("state", "x") } }, provider.ErrInvalid},
+		"two codes":               {func(p *providertest.Provider) { p.Redirect = func(q url.Values) { q.Add("code", "x") } }, provider.ErrInvalid},
+		"it does not know us":     {func(p *providertest.Provider) { p.Token = says(401, "application/json", `{"error":"invalid_client"}`) }, provider.ErrUnavailable},
+		"broken, and says why":    {func(p *providertest.Provider) { p.Token = says(503, "application/json", `{"error":"server_error"}`) }, provider.ErrUnavailable},
+		"no keys":                 {func(p *providertest.Provider) { p.Keys = says(500, "text/plain", "oops") }, provider.ErrUnavailable},
+		"a page for keys":         {func(p *providertest.Provider) { p.Keys = says(200, "text/html", "<html>") }, provider.ErrUnavailable},
+		"keys without end":        {func(p *providertest.Provider) { p.Keys = endless }, provider.ErrUnavailable},
+		"an answer without end":   {func(p *providertest.Provider) { p.Token = endless }, provider.ErrUnavailable},
 		"broken":                  {func(p *providertest.Provider) { p.Token = says(500, "text/plain", "oops") }, provider.ErrUnavailable},
 		"a page for a token":      {func(p *providertest.Provider) { p.Token = says(200, "text/html", "<html>") }, provider.ErrUnavailable},
 		"far too much": {func(p *providertest.Provider) {
@@ -188,8 +236,15 @@ func TestACodeServesOnce(t *testing.T) {
 // TestDiscovery: a provider that is no such one.
 func TestDiscovery(t *testing.T) {
 	for name, about := range map[string]func(map[string]any){
-		"another issuer":     func(about map[string]any) { about["issuer"] = "https://evil.example" },
-		"an insecure token":  func(about map[string]any) { about["token_endpoint"] = "http://evil.example/token" },
+		"another issuer":    func(about map[string]any) { about["issuer"] = "https://evil.example" },
+		"an insecure token": func(about map[string]any) { about["token_endpoint"] = "http://evil.example/token" },
+		"insecure keys":     func(about map[string]any) { about["jwks_uri"] = "http://evil.example/jwks" },
+		"no keys":           func(about map[string]any) { delete(about, "jwks_uri") },
+		"a fragment":        func(about map[string]any) { about["authorization_endpoint"] = "https://sso.example/#" },
+		"no way for us": func(about map[string]any) {
+			about["token_endpoint_auth_methods_supported"] = []string{"private_key_jwt"}
+		},
+		"an odd kind":        func(about map[string]any) { about["authorization_response_iss_parameter_supported"] = "yes" },
 		"an insecure way in": func(about map[string]any) { about["authorization_endpoint"] = "javascript:alert(1)" },
 	} {
 		there := providertest.New(t)
@@ -230,6 +285,7 @@ func TestComesUpLater(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for _, c := range []provider.Config{
 		{Issuer: "http://sso.example", ClientID: "x"}, {Issuer: "http://sso.example", ClientID: "x", Local: true}, {Issuer: "http://localhost:1", ClientID: "x"},
+		{Issuer: "https://sso.example?", ClientID: "x"}, {Issuer: "https://sso.example#", ClientID: "x"}, {Issuer: "https://:443", ClientID: "x"},
 		{Issuer: "https://sso.example?x=1", ClientID: "x"}, {Issuer: "https://sso.example#x", ClientID: "x"}, {Issuer: "https://u:p@sso.example", ClientID: "x"},
 		{Issuer: "sso.example", ClientID: "x"}, {Issuer: "https://sso.example"}, {},
 	} {

@@ -10,6 +10,7 @@ import (
 // State is what must be remembered while somebody is at the provider. The browser keeps it, sealed. Purpose and Next are
 // the caller's.
 type State struct {
+	Issuer                           string // where they were sent (RFC 9700, section 4.4)
 	State, Nonce, Verifier, Redirect string
 	Fresh                            bool
 	Begun                            time.Time
@@ -45,6 +46,9 @@ func OpenIdentity(secret []byte, sealed string, now time.Time) (i Identity, err 
 }
 
 func inTime(begun, now time.Time) error {
+	if begun.After(now.Add(leeway)) {
+		return invalid("it is from the future: the clocks differ")
+	}
 	if now.Sub(begun) > Lifetime {
 		return ErrExpired
 	}
