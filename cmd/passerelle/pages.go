@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,12 +29,13 @@ import (
 
 // pageFlags say how persons sign in, and under which brands.
 type pageFlags struct {
-	Brands             string `help:"Folder with a folder for each host name, which has a brand.json (see internal/brand/README.md)." env:"PASSERELLE_BRANDS" type:"existingdir" placeholder:"DIR"`
-	Registration       string `help:"Who may make an account: closed (administrators make them), invitation, open." enum:"closed,invitation,open" default:"invitation" env:"PASSERELLE_REGISTRATION"`
-	Provider           string `help:"Issuer of the OpenID provider where this operator's persons can sign in, too." env:"PASSERELLE_PROVIDER" placeholder:"URL"`
-	ProviderName       string `help:"What persons call that provider." env:"PASSERELLE_PROVIDER_NAME" placeholder:"NAME"`
-	ProviderClient     string `help:"Our client_id there." env:"PASSERELLE_PROVIDER_CLIENT" placeholder:"ID"`
-	ProviderSecretFile string `help:"File with our client_secret there." env:"PASSERELLE_PROVIDER_SECRET_FILE" type:"existingfile" placeholder:"FILE"`
+	Brands             string   `help:"Folder with a folder for each host name, which has a brand.json (see internal/brand/README.md)." env:"PASSERELLE_BRANDS" type:"existingdir" placeholder:"DIR"`
+	Registration       string   `help:"Who may make an account: closed (administrators make them), invitation, open." enum:"closed,invitation,open" default:"invitation" env:"PASSERELLE_REGISTRATION"`
+	TrustedProxy       []string `help:"Address or network (10.0.0.0/8) of a proxy before this gateway, whose X-Forwarded-For says who asks. Several allowed." env:"PASSERELLE_TRUSTED_PROXY" placeholder:"ADDR"`
+	Provider           string   `help:"Issuer of the OpenID provider where this operator's persons can sign in, too." env:"PASSERELLE_PROVIDER" placeholder:"URL"`
+	ProviderName       string   `help:"What persons call that provider." env:"PASSERELLE_PROVIDER_NAME" placeholder:"NAME"`
+	ProviderClient     string   `help:"Our client_id there." env:"PASSERELLE_PROVIDER_CLIENT" placeholder:"ID"`
+	ProviderSecretFile string   `help:"File with our client_secret there." env:"PASSERELLE_PROVIDER_SECRET_FILE" type:"existingfile" placeholder:"FILE"`
 }
 
 // openPages opens what persons see: the account pages, the consent pages, the downloads.
@@ -168,9 +168,13 @@ func (s *server) consentPages(g *gateway, operator, issuer string) web.Options {
 }
 
 func (s *server) accountPages(ctx context.Context, g *gateway, c *serveCommand, secret []byte) (operatorsweb.Options, error) {
+	trusted, err := parseProxies(c.TrustedProxy)
+	if err != nil {
+		return operatorsweb.Options{}, err
+	}
 	o := operatorsweb.Options{
 		Accounts: s.accounts, Entry: operatorsweb.Entry(c.Registration), ProviderName: c.ProviderName, Secret: secret,
-		ClientIP: func(r *http.Request) string { host, _, _ := net.SplitHostPort(r.RemoteAddr); return host },
+		ClientIP: trusted.client,
 		Instance: g.instanceFor,
 	}
 	if c.Provider == "" {
@@ -187,7 +191,6 @@ func (s *server) accountPages(ctx context.Context, g *gateway, c *serveCommand, 
 		}
 		config.ClientSecret = strings.TrimSpace(string(text))
 	}
-	var err error
 	o.Provider, err = provider.New(config)
 	return o, err
 }

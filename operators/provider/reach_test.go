@@ -3,6 +3,7 @@ package provider_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,7 +29,10 @@ func signIn(t testing.TB, p *provider.Provider, fresh bool) (provider.Identity, 
 }
 
 // hung never answers; it leaves when the client does.
-func hung(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+func hung(_ http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body) // until then the server does not see who leaves
+	<-r.Context().Done()
+}
 
 func TestAlgorithms(t *testing.T) {
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} {
