@@ -342,8 +342,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sealed[:20])
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := provider.Open(secret, text, time.Now()); err == nil && strings.NewReplacer("\r", "", "\n", "").Replace(text) != sealed {
-			t.Errorf("%q opens", text)
+		// Each process of the fuzzer seals a seed of its own; what opens can only be one of them.
+		if state, err := provider.Open(secret, text, time.Now()); err == nil && state.State != "s" {
+			t.Errorf("%q opens as %+v", text, state)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -184,10 +185,10 @@ func (a *API) Record(w http.ResponseWriter, r *http.Request) {
 		f.refuse(err)
 		return
 	}
-	tag := `"` + line.Hash.String() + `"`
+	tag := recordTag(line, form)
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "private, no-cache") // its tag says whether it is what it was
-	if r.Header.Get("If-None-Match") == tag {
+	if names(r.Header.Values("If-None-Match"), tag) {
 		f.permitless(func() { w.WriteHeader(http.StatusNotModified) })
 		return
 	}
@@ -199,6 +200,26 @@ func (a *API) Record(w http.ResponseWriter, r *http.Request) {
 	f.file(*q.codec(d, form), func() iter.Seq2[operators.Line, error] {
 		return func(yield func(operators.Line, error) bool) { yield(line, nil) }
 	})
+}
+
+// recordTag is another one for each form of a record (RFC 9110 section 8.8.3.3).
+func recordTag(line operators.Line, form string) string {
+	if form == typeJSON {
+		return `"` + line.Hash.String() + `"`
+	}
+	return `"` + line.Hash.String() + "-" + formats.HashOf([]byte(form)).String()[:8] + `"`
+}
+
+// names reports whether an If-None-Match names a tag: "*", or a list, compared weakly (RFC 9110 section 13.1.2).
+func names(headers []string, tag string) bool {
+	for _, header := range headers {
+		for _, one := range strings.Split(header, ",") { // our tags have no comma
+			if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Content serves the bytes of a record, or ranges of them (RFC 9110 section 14).

@@ -183,6 +183,14 @@ func TestPagesAndForms(t *testing.T) {
 	if answer.StatusCode != 200 || !strings.Contains(body, "Person 7") || tag == "" {
 		t.Error(answer.Status, body)
 	}
+	for value, want := range map[string]int{`"x", ` + tag: 304, "W/" + tag: 304, "*": 304, `"x"`: 200, strings.Trim(tag, `"`): 200, "": 200} {
+		if answer, _ := p.get(t, "/data/contacts/c007", "If-None-Match", value); answer.StatusCode != want {
+			t.Errorf("If-None-Match: %s: %d", value, answer.StatusCode)
+		}
+	}
+	if answer, _ := p.get(t, "/data/contacts/c007", "Accept", "text/vcard", "If-None-Match", tag); answer.StatusCode != 200 || answer.Header.Get("ETag") == tag {
+		t.Errorf("as a vCard it has the tag of the JSON: %d, %s", answer.StatusCode, answer.Header.Get("ETag"))
+	}
 	if answer, body := p.get(t, "/data/contacts/c007", "If-None-Match", tag); answer.StatusCode != 304 || body != "" {
 		t.Error(answer.Status, body)
 	}
