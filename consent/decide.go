@@ -38,7 +38,7 @@ func (a *Authority) Grant(ctx context.Context, d Decision, also func(*sql.Tx, Co
 		return events, err
 	})
 	if err != nil {
-		return Consent{}, fmt.Errorf("grant: %w", err)
+		return Consent{}, fmt.Errorf("grant: %w", errors.Join(err, a.countRefused(ctx, c.Service, StepGrant, err)))
 	}
 	a.stats.decided("granted")
 	if c.Revision > 1 { // what goes on under the revision before must ask again
@@ -63,12 +63,16 @@ func (a *Authority) grant(ctx context.Context, tx *sql.Tx, d Decision) (Consent,
 	}
 	c := Consent{ID: newID(), Person: d.Person, Service: r.Service, Created: now.UTC()}
 	var before *ConsentFacts
+	var events []ledger.Event
 	if r.Action != Create {
 		if c, err = a.locked(ctx, tx, r.Consent, `person`, d.Person); err != nil {
 			return c, nil, err
 		}
 		before = c.facts(now)
-		if err := c.resume(ctx, tx, now, d.Session.Method); err != nil { // who grants more lets it be read
+		if !c.Paused.IsZero() && c.Valid(now) { // who grants more lets it be read
+			events = append(events, c.pauseEvent("consent.resumed", d.Session))
+		}
+		if err := c.resume(ctx, tx, now, d.Session.Method); err != nil {
 			return c, nil, err
 		}
 	}
@@ -86,7 +90,7 @@ func (a *Authority) grant(ctx context.Context, tx *sql.Tx, d Decision) (Consent,
 		return c, nil, err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE consent_request SET consent = $2 WHERE id = $1`, r.ID, c.ID)
-	return c, []ledger.Event{event}, err
+	return c, append(events, event), err
 }
 
 // decide takes a request that nobody has decided yet.

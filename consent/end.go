@@ -26,10 +26,13 @@ type Ending struct {
 // withdrawn all the same.
 func (a *Authority) Withdraw(ctx context.Context, e Ending) (Consent, error) {
 	var c Consent
+	asked := a.now()
+	ended := false
 	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
 		var events []ledger.Event
 		var err error
 		c, events, err = a.end(ctx, tx, e)
+		ended = len(events) > 0
 		return events, err
 	})
 	if err != nil {
@@ -39,7 +42,23 @@ func (a *Authority) Withdraw(ctx context.Context, e Ending) (Consent, error) {
 	if err := a.stopConsent(ctx, c.ID); err != nil {
 		return c, fmt.Errorf("it is withdrawn, but whether all that was under way has ended is not known: %w", err)
 	}
-	return c, nil
+	if !ended {
+		return c, nil
+	}
+	return c, a.ended(ctx, &c, asked)
+}
+
+// ended notes how long it took until nothing could be read any more.
+func (a *Authority) ended(ctx context.Context, c *Consent, asked time.Time) error {
+	_, err := a.ledger.Commit(context.WithoutCancel(ctx), func(tx *sql.Tx) ([]ledger.Event, error) {
+		_, err := tx.ExecContext(ctx, `INSERT INTO consent_ending (consent, revision, asked, dead) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			c.ID, c.Revision, micro(asked), micro(a.now()))
+		return nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("it is withdrawn, but not noted how long it took: %w", err)
+	}
+	return nil
 }
 
 func (a *Authority) end(ctx context.Context, tx *sql.Tx, e Ending) (Consent, []ledger.Event, error) {

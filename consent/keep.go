@@ -129,23 +129,28 @@ func (a *Authority) unsee(ctx context.Context, person string) error {
 // noted is how many rows are noted in one transaction.
 const noted = 500
 
-// note writes beside what was decided before there was a column for it which datasets it names.
+// note writes beside what was decided before there was a column for it which datasets and countries it names.
 func (a *Authority) note(ctx context.Context) error {
-	for table, details := range map[string]string{
-		"consent_request": `SELECT id, details FROM consent_request WHERE datasets IS NULL LIMIT $1`,
-		"consent_consent": `SELECT c.id, r.details FROM consent_consent c JOIN consent_revision r ON r.consent = c.id AND r.number = c.revision WHERE c.datasets IS NULL LIMIT $1`,
+	for _, what := range []struct {
+		table, column, details string
+		of                     func([]Detail) string
+	}{
+		{"consent_request", "datasets", `SELECT id, details FROM consent_request WHERE datasets IS NULL LIMIT $1`, datasetsOf},
+		{"consent_consent", "datasets", `SELECT c.id, r.details FROM consent_consent c JOIN consent_revision r ON r.consent = c.id AND r.number = c.revision WHERE c.datasets IS NULL LIMIT $1`, datasetsOf},
+		{"consent_consent", "countries", `SELECT c.id, r.details FROM consent_consent c JOIN consent_revision r ON r.consent = c.id AND r.number = c.revision WHERE c.countries IS NULL LIMIT $1`, countriesOf},
 	} {
+		set := `UPDATE ` + what.table + ` SET ` + what.column + ` = $2 WHERE id = $1 AND ` + what.column + ` IS NULL`
 		for n := noted; n == noted; {
 			var err error
-			if n, err = a.noteSome(ctx, table, details); err != nil {
-				return fmt.Errorf("note which datasets were decided about: %w", err)
+			if n, err = a.noteSome(ctx, what.details, set, what.of); err != nil {
+				return fmt.Errorf("note which %s were decided about: %w", what.column, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (a *Authority) noteSome(ctx context.Context, table, details string) (n int, err error) {
+func (a *Authority) noteSome(ctx context.Context, details, set string, of func([]Detail) string) (n int, err error) {
 	err = a.db.Tx(ctx, func(tx *sql.Tx) error {
 		texts, err := pairs(ctx, tx, details, noted)
 		if err != nil {
@@ -157,7 +162,7 @@ func (a *Authority) noteSome(ctx context.Context, table, details string) (n int,
 			if err := json.Unmarshal([]byte(text), &list); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE `+table+` SET datasets = $2 WHERE id = $1 AND datasets IS NULL`, id, datasetsOf(list)); err != nil {
+			if _, err := tx.ExecContext(ctx, set, id, of(list)); err != nil {
 				return err
 			}
 		}

@@ -22,7 +22,8 @@ type Access struct {
 	Service  string
 	Datasets []formats.Dataset // each must be covered
 	Action   Action
-	Present  bool // the person asked for it just now, and there is evidence of it
+	Present  bool   // the person asked for it just now, and there is evidence of it
+	Token    string // SHA-256, hexadecimal, of the token that it is asked for with; "": not known
 }
 
 // Permit is the proof that one access is covered by one revision of one consent, now. Only [Authority.Permit] makes
@@ -49,7 +50,7 @@ func (a *Authority) Permit(ctx context.Context, x Access) (*Permit, error) {
 	})
 	if err != nil {
 		a.stats.permit(err)
-		return nil, fmt.Errorf("read %s: %w", x.names(), err)
+		return nil, fmt.Errorf("read %s: %w", x.names(), errors.Join(err, a.countRefused(ctx, x.Service, StepPermit, err)))
 	}
 	a.stats.permit(nil)
 	a.streams.add(p)
@@ -92,12 +93,12 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 		return nil, err
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '')`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now))
+		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token)
 	if err != nil {
 		return nil, err
 	}
-	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action})}, nil
+	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action, Token: x.Token})}, nil
 }
 
 func (x *Access) names() string {
@@ -139,6 +140,7 @@ func covering(details []Detail, x Access, now time.Time) (list []Detail) {
 type accessDetail struct {
 	Access  string `json:"access"`
 	Action  Action `json:"action,omitempty"`
+	Token   string `json:"token,omitempty"`
 	Records *int64 `json:"records,omitempty"`
 	Bytes   *int64 `json:"bytes,omitempty"`
 	SHA256  string `json:"sha256,omitempty"`

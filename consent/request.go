@@ -67,7 +67,7 @@ func (a *Authority) Ask(ctx context.Context, asking Asking, also func(*sql.Tx, R
 		return r, fmt.Errorf("%w: %s administers; it cannot ask persons for data", ErrRequest, service.ID)
 	}
 	if _, err := a.judge(Facts{Now: now.UTC(), Step: StepAsk, Operator: a.operator, Service: service.facts(), Asked: r.Details}); err != nil {
-		return r, err
+		return r, errors.Join(err, a.countRefused(ctx, r.Service, StepAsk, err))
 	}
 	details, err := json.Marshal(r.Details)
 	if err != nil {

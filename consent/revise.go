@@ -79,9 +79,9 @@ func (rev *Revision) store(ctx context.Context, tx *sql.Tx, c *Consent, facts Fa
 		return fmt.Errorf("store the revision: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before, paused, datasets) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires, paused = excluded.paused, datasets = excluded.datasets`,
-		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires), micro(c.Paused), datasetsOf(c.Details))
+		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before, paused, datasets, countries) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, $11)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires, paused = excluded.paused, datasets = excluded.datasets, countries = excluded.countries`,
+		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires), micro(c.Paused), datasetsOf(c.Details), countriesOf(c.Details))
 	if err != nil {
 		return fmt.Errorf("store the consent: %w", err)
 	}

@@ -23,9 +23,9 @@ var rules = []rule{
 	{"compliance/dga", []string{"compliance", "consent", "formats"}},
 	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
 	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
-	{"compliance/audit", []string{"compliance", "consent", "consent/ledger", "consent/receipt", "formats", "internal/sqldb"}},
-	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "internal/problem"}},
-	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "internal/problem", "internal/webui"}},
+	{"compliance/audit", []string{"compliance", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
+	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "formats", "internal/problem", "internal/strict"}},
+	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "formats", "internal/webui"}},
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},

@@ -4,6 +4,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,12 +95,22 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) (*reading, bool) {
 
 // permit asks for the permit, without which nothing is read, or answers why there is none.
 func (q *reading) permit(action consent.Action, datasets ...formats.Dataset) (*flow, transfer.Fetch, bool) {
-	p, err := q.opt.Authority.Permit(q.r.Context(), consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action})
+	p, err := q.opt.Authority.Permit(q.r.Context(), consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action, Token: tokenHash(q.r)})
 	if err != nil {
 		q.fail(err)
 		return nil, transfer.Fetch{}, false
 	}
 	return q.flow(p, datasets), transfer.Fetch{Permit: p, From: q.from}, true
+}
+
+// tokenHash says which token a request carries without giving it away: the SHA-256, hexadecimal.
+func tokenHash(r *http.Request) string {
+	_, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // fail answers with a problem. Nothing must have been written before.
