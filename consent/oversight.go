@@ -159,6 +159,12 @@ func (a *Authority) Decisions(ctx context.Context, at time.Time, consent string,
 		`SELECT `+revisionColumns+` FROM consent_revision WHERE (at, consent, number) > ($1, $2, $3) AND at < $4 ORDER BY at, consent, number LIMIT $5`, micro(at), consent, number, micro(before), limit)
 }
 
+// LastDecisions returns up to limit revisions of before a time, the last first, of all persons.
+func (a *Authority) LastDecisions(ctx context.Context, before time.Time, limit int) ([]Revision, error) {
+	return scanAll(ctx, a.db.Read, "read what was decided", func(row *sql.Rows) (Revision, error) { return scanRevision(row) },
+		`SELECT `+revisionColumns+` FROM consent_revision WHERE at < $1 ORDER BY at DESC, consent DESC, number DESC LIMIT $2`, micro(before), limit)
+}
+
 // StoredDetails returns the details of each revision of a consent exactly as they are stored: their hashes are in the log.
 func (a *Authority) StoredDetails(ctx context.Context, consent string) (map[int][]byte, error) {
 	byNumber := map[int][]byte{}

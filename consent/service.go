@@ -236,11 +236,11 @@ func (a *Authority) ServiceIn(ctx context.Context, tx *sql.Tx, id string) (*Serv
 
 // conduct is the event of something that the operator did.
 func conduct(what, service, detail string) []ledger.Event {
-	return []ledger.Event{{Person: operatorChain, Class: ledger.Conduct, Type: what, Service: service, Detail: detail}}
+	return []ledger.Event{{Person: OperatorChain, Class: ledger.Conduct, Type: what, Service: service, Detail: detail}}
 }
 
-// operatorChain stands for the operator where the log wants a person; no instance has such a name.
-const operatorChain = "operator:"
+// OperatorChain stands for the operator where the log wants a person; no instance has such a name.
+const OperatorChain = "operator:"
 
 // Services returns all services, by id.
 func (a *Authority) Services(ctx context.Context) ([]*Service, error) {

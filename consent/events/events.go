@@ -242,3 +242,56 @@ func (e *Events) record(ctx context.Context, id, answer string, acknowledged boo
 	}
 	return nil
 }
+
+// ended are the states in which a service must stop to use what it read.
+const ended = `('ConsentWithdrawn', 'ConsentExpired', 'ConsentInvalidated', 'ConsentRevoked')`
+
+// Silent is a service that was told of the end of consents, and has not answered.
+type Silent struct {
+	Service string
+	Events  int64
+	Since   time.Time // the first of them
+}
+
+// Silents lists the services that have not acknowledged the end of a consent for longer than patience.
+func (e *Events) Silents(ctx context.Context, patience time.Duration) ([]Silent, error) {
+	rows, err := e.db.Read.QueryContext(ctx, `SELECT service, count(*), min(made) FROM events_event WHERE acknowledged = 0 AND state IN `+ended+` AND made < $1
+		GROUP BY service ORDER BY service`, e.now().Add(-patience).UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("list the services that are silent: %w", err)
+	}
+	defer rows.Close()
+	var list []Silent
+	for rows.Next() {
+		var s Silent
+		var since int64
+		if err := rows.Scan(&s.Service, &s.Events, &since); err != nil {
+			return nil, err
+		}
+		s.Since = time.UnixMicro(since).UTC()
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// Answers returns how long services took to acknowledge the end of a consent, of all that ended from a time on, the
+// shortest first; and how many have not.
+func (e *Events) Answers(ctx context.Context, since time.Time) (took []time.Duration, silent int64, err error) {
+	rows, err := e.db.Read.QueryContext(ctx, `SELECT acknowledged - made AS took FROM events_event WHERE made >= $1 AND acknowledged > 0 AND state IN `+ended+` ORDER BY took`, since.UnixMicro())
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the answers of services: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return nil, 0, err
+		}
+		took = append(took, time.Duration(n)*time.Microsecond)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, err
+	}
+	err = e.db.Read.QueryRowContext(ctx, `SELECT count(*) FROM events_event WHERE acknowledged = 0 AND state IN `+ended+` AND made >= $1`, since.UnixMicro()).Scan(&silent)
+	return took, silent, err
+}

@@ -23,7 +23,7 @@ var rules = []rule{
 	{"compliance/dga", []string{"compliance", "consent", "formats"}},
 	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
 	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
-	{"compliance/audit", []string{"compliance", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
+	{"compliance/audit", []string{"compliance", "compliance/dga", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
 	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "formats", "internal/problem", "internal/strict"}},
 	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "formats", "internal/webui"}},
 

@@ -1,0 +1,497 @@
+package audit_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"context"
+
+	"github.com/passerelle-cloud/passerelle/compliance"
+	"github.com/passerelle-cloud/passerelle/compliance/audit"
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/consent/consenttest"
+	"github.com/passerelle-cloud/passerelle/consent/events"
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+	"github.com/passerelle-cloud/passerelle/internal/jobs"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+)
+
+// office is a gateway with a desk, and an auditor at it.
+type office struct {
+	*gateway
+	*audit.Desk
+	now  time.Time // of the desk
+	code string
+	who  *audit.Auditor
+}
+
+func newOffice(t testing.TB, db *sqldb.DB) *office {
+	t.Helper()
+	o := &office{gateway: newGateway(t, db), now: time.Now()}
+	clock := func() time.Time { return o.now }
+	queue, err := jobs.New(ctx, db, jobs.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := events.New(ctx, db, queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auditors, err := audit.OpenAuditors(ctx, db, o.Fixture.Ledger, bytes.Repeat([]byte{7}, 32), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maker := o.gateway.Maker
+	maker.Told = told.Of
+	o.Desk = audit.NewDesk(db, auditors, maker, audit.Options{Events: told, Operator: consent.OperatorFacts{ID: "operator.example", Roles: []string{"intermediary"}, Registration: []string{"SIREN:552100554"}},
+		Trust: func(context.Context) (audit.Trusted, error) { return o.trust, nil }})
+	if o.code, o.who, err = o.Invite(ctx, "Ada Contrôle", "CNIL", o.now.AddDate(0, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// conduct returns what was logged of the operator, the last first.
+func (o *office) conduct(t testing.TB) (list []ledger.Happened) {
+	t.Helper()
+	for e, err := range o.Fixture.Ledger.Events(ctx, consent.OperatorChain) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// TestAuditors lets an auditor in as long as they may, and no longer.
+func TestAuditors(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		o := newOffice(t, db)
+		for name, k := range map[string]struct {
+			name, authority string
+			until           time.Time
+		}{
+			"no name":      {"", "CNIL", o.now.AddDate(0, 1, 0)},
+			"two lines":    {"Ada\nBoss", "CNIL", o.now.AddDate(0, 1, 0)},
+			"no authority": {"Ada", "", o.now.AddDate(0, 1, 0)},
+			"over already": {"Ada", "CNIL", o.now.Add(-time.Second)},
+			"for ever":     {"Ada", "CNIL", o.now.AddDate(2, 0, 0)},
+		} {
+			if _, _, err := o.Invite(ctx, k.name, k.authority, k.until); !errors.Is(err, audit.ErrInvalid) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, code := range []string{"", "x", o.code[1:], strings.ToLower(o.code), "' OR 1=1 --"} {
+			if _, _, err := o.SignIn(ctx, code); !errors.Is(err, audit.ErrNoAuditor) {
+				t.Errorf("%q signs in: %v", code, err)
+			}
+		}
+		token, _, err := o.SignIn(ctx, " "+o.code+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who, err := o.Session(ctx, token); err != nil || who.ID != o.who.ID {
+			t.Error(who, err)
+		}
+		if err := o.SignOut(ctx, token); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.Session(ctx, token); !errors.Is(err, audit.ErrNoAuditor) {
+			t.Errorf("signed out: %v", err)
+		}
+		token, _, _ = o.SignIn(ctx, o.code)
+		o.now = o.now.Add(9 * time.Hour)
+		if _, err := o.Session(ctx, token); !errors.Is(err, audit.ErrNoAuditor) {
+			t.Errorf("a session of yesterday: %v", err)
+		}
+		o.now = o.who.Expires
+		if _, err := o.ByCode(ctx, o.code); !errors.Is(err, audit.ErrNoAuditor) {
+			t.Errorf("an auditor whose time is over: %v", err)
+		}
+		o.now = o.who.Expires.Add(-time.Hour)
+		token, _, err = o.SignIn(ctx, o.code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Revoke(ctx, o.who.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.Session(ctx, token); !errors.Is(err, audit.ErrNoAuditor) {
+			t.Errorf("an auditor who was revoked: %v", err)
+		}
+		if err := o.Revoke(ctx, "nobody"); !errors.Is(err, audit.ErrNoAuditor) {
+			t.Errorf("revoke nobody: %v", err)
+		}
+		var what []string
+		for _, e := range o.conduct(t) {
+			what = append(what, e.Fields[ledger.Type])
+		}
+		if want := []string{"auditor.revoked", "auditor.signed-in", "auditor.signed-in", "auditor.signed-in", "auditor.invited"}; !slices.Equal(what[:5], want) {
+			t.Errorf("logged: %v", what)
+		}
+	})
+}
+
+// TestDesk asks everything that there is to ask, and finds each question in the log.
+func TestDesk(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		o := newOffice(t, db)
+		c := o.Grant(t, "reader", "alice")
+		access := o.read(t, c, "aa11")
+		o.withdraw(t, c)
+		kept := o.Grant(t, "other", "alice")
+		o.now = time.Now()
+		asked := 0
+		expect := func(what string) {
+			t.Helper()
+			asked++
+			if e := o.conduct(t)[0]; e.Fields[ledger.Type] != "audit."+what || e.Fields[ledger.Service] != o.who.As() {
+				t.Errorf("%s is logged as %v", what, e.Fields)
+			}
+		}
+
+		k, err := o.Case(ctx, o.who, c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect("consent")
+		if k.State != consent.Withdrawn || len(k.Revisions) != 2 || len(k.Last) != 1 || k.Last[0].Uncovered != "" || k.Service.ID != "reader" || strings.Contains(k.Subject, "alice") {
+			t.Errorf("%+v", k)
+		}
+		p, err := o.Transfer(ctx, o.who, access)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect("transfer")
+		if p.Uncovered != "" || p.Granted.Number != 1 || p.Token != "aa11" || p.Records != 3 {
+			t.Errorf("%+v", p)
+		}
+		if _, err := o.Transfer(ctx, o.who, "'; DROP TABLE consent_access; --"); !errors.Is(err, consent.ErrNotFound) {
+			t.Error(err)
+		}
+		expect("transfer")
+
+		a, err := o.Ask(ctx, o.who, audit.Inquiry{Consent: c.ID, Dataset: formats.Contacts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect("question")
+		if a.Answer.Given || !strings.Contains(a.Answer.Text, "ConsentWithdrawn") || len(a.Proven.Accesses) != 1 {
+			t.Errorf("%+v", a.Answer)
+		}
+		if _, err := open(a.Evidence, o.trust); err != nil {
+			t.Error("the evidence:", err)
+		}
+		a, err = o.Ask(ctx, o.who, audit.Inquiry{Subject: k.Subject, Service: "other", Dataset: formats.Contacts, Purpose: consenttest.Purpose})
+		if err != nil || !a.Answer.Given || a.Answer.Step.Consent != kept.ID {
+			t.Errorf("%+v %v", a, err)
+		}
+		for name, q := range map[string]audit.Inquiry{
+			"nothing":          {},
+			"both":             {Consent: c.ID, Subject: k.Subject},
+			"no service":       {Subject: k.Subject},
+			"tomorrow":         {Consent: c.ID, At: time.Now().AddDate(0, 0, 1)},
+			"no such consent":  {Consent: "00000000-0000-4000-8000-000000000000"},
+			"no such subject":  {Subject: "p-aaaaaaaaaaaaaaaa", Service: "reader"},
+			"no such service":  {Subject: k.Subject, Service: "nothing"},
+			"HTML as a person": {Subject: "<script>", Service: "reader"},
+		} {
+			if _, err := o.Ask(ctx, o.who, q); !errors.Is(err, audit.ErrInvalid) && !errors.Is(err, consent.ErrNotFound) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+
+		w, err := o.Withdrawals(ctx, o.who, time.Now().Add(-time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Dead.Count != 1 || w.Dead.Max > 2*time.Second || w.Dead.P50 != w.Dead.Max || len(w.Last) != 1 || w.Last[0].Service != "reader" {
+			t.Errorf("%+v", w)
+		}
+		expect("withdrawals")
+		r, err := o.Registers(ctx, o.who)
+		if err != nil || len(r.Services) != 2 || len(r.Abroad) != 0 {
+			t.Errorf("%+v %v", r, err)
+		}
+		expect("registers")
+		if list, err := o.Conduct(ctx, o.who); err != nil || list[0].What != "audit.conduct" || len(list) < 10 {
+			t.Error(list, err)
+		}
+		if h, err := o.Home(ctx, o.who); err != nil || h.Log != "operator.example/log" || h.Leaves == 0 {
+			t.Error(h, err)
+		}
+		expect("home")
+	})
+}
+
+// TestPseudonyms: who somebody is takes a reason, which the operator's log and the person's own show; and two auditors
+// cannot put together what they were shown.
+func TestPseudonyms(t *testing.T) {
+	o := newOffice(t, dbtest.SQLite(t))
+	c := o.Grant(t, "reader", "alice")
+	_, other, err := o.Invite(ctx, "Bob", "ACPR", o.now.AddDate(0, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := o.Case(ctx, o.who, c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := o.Case(ctx, other, c.ID)
+	if err != nil || theirs.Subject == k.Subject {
+		t.Errorf("two auditors see the same pseudonym: %s, %v", theirs.Subject, err)
+	}
+	const reason = "complaint 2026/117 of the person"
+	for _, bad := range []string{"", "because", strings.Repeat(" ", 50), strings.Repeat("x", 1001)} {
+		if _, err := o.Identify(ctx, o.who, k.Subject, bad); !errors.Is(err, audit.ErrInvalid) {
+			t.Errorf("with the reason %q: %v", bad, err)
+		}
+		if _, _, err := o.Find(ctx, o.who, "alice", bad); !errors.Is(err, audit.ErrInvalid) {
+			t.Errorf("with the reason %q: %v", bad, err)
+		}
+	}
+	if _, err := o.Identify(ctx, other, k.Subject, reason); !errors.Is(err, consent.ErrNotFound) {
+		t.Errorf("a pseudonym that another auditor was shown: %v", err)
+	}
+	if name, err := o.Identify(ctx, o.who, k.Subject, reason); err != nil || name != "alice" {
+		t.Error(name, err)
+	}
+	subject, consents, err := o.Find(ctx, o.who, "alice", reason)
+	if err != nil || subject != k.Subject || len(consents) != 1 {
+		t.Error(subject, consents, err)
+	}
+	if _, _, err := o.Find(ctx, o.who, "nobody", reason); !errors.Is(err, consent.ErrNotFound) {
+		t.Error(err)
+	}
+	var own []string
+	for e, err := range o.Fixture.Ledger.Events(ctx, "alice") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Class == ledger.Disclosure && strings.Contains(e.Fields[ledger.Detail], "complaint") && strings.Contains(e.Fields[ledger.Detail], "CNIL") {
+			own = append(own, e.Fields[ledger.Type])
+		}
+	}
+	if !slices.Equal(own, []string{"person.found", "identity.disclosed"}) {
+		t.Errorf("the person sees %v", own)
+	}
+	for _, e := range o.conduct(t) {
+		if strings.Contains(fmt.Sprint(e.Fields), "alice") {
+			t.Errorf("the operator's chain names her: %v", e.Fields)
+		}
+	}
+	if err := o.Auditors.Forget(ctx, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Identify(ctx, o.who, k.Subject, reason); !errors.Is(err, consent.ErrNotFound) {
+		t.Errorf("of a person who was forgotten: %v", err)
+	}
+}
+
+// TestChecks breaks what the checks look at, and sees them notice.
+func TestChecks(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		o := newOffice(t, db)
+		c := o.Grant(t, "reader", "alice")
+		good := o.read(t, c, "aa11")
+		bad := o.read(t, c, "bb22")
+		o.now = time.Now().Add(time.Hour) // what was just done is settled
+		evaluate := func() map[string]compliance.Finding {
+			t.Helper()
+			if done, err := o.Evaluate(ctx); err != nil || !done {
+				t.Fatal(done, err)
+			}
+			list, err := o.Findings(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]compliance.Finding{}
+			for _, f := range list {
+				found[f.Check] = f
+			}
+			return found
+		}
+		found := evaluate()
+		for _, name := range []string{"access-covered", "access-after-end", "consent-proven", "consent-informed", "rules-held", "decision-in-log", "operator-neutral"} {
+			if f := found[name]; f.Verdict != compliance.Kept || f.Wrong != 0 {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if f := found["access-covered"]; f.Looked != 2 {
+			t.Errorf("it looked at %d accesses", f.Looked)
+		}
+		if f := found["decision-in-log"]; len(f.Leaves) != 1 {
+			t.Errorf("it points at %v", f.Leaves)
+		}
+		if f := evaluate()["access-covered"]; f.Looked != 2 {
+			t.Errorf("what was looked at is looked at again: %d", f.Looked)
+		}
+
+		o.withdraw(t, c)
+		second := o.Grant(t, "other", "bob")
+		o.Fixture.Service(t, "own", func(s *consent.Service) {
+			s.Registrations = []consent.Registration{{Scheme: "SIREN", Value: "552100554"}}
+		})
+		err := db.Tx(ctx, func(tx *sql.Tx) error {
+			_, err := tx.Exec(`UPDATE consent_access SET begun = begun + 1800000000, revision = 1 WHERE id = $1`, bad) // in half an hour, when nothing stands any more
+			if err == nil {
+				_, err = tx.Exec(`UPDATE consent_access SET begun = begun - 1800000000 WHERE id = $1`, good)
+			}
+			if err == nil {
+				_, err = tx.Exec(`UPDATE consent_revision SET facts = '{"step":"grant","session":null}' WHERE consent = $1`, second.ID)
+			}
+			if err == nil {
+				_, err = tx.Exec(`UPDATE consent_notice SET content = $1`, []byte("nicer"))
+			}
+			if err == nil {
+				_, err = tx.Exec(`DELETE FROM audit_finding`)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.OpenMatter(ctx, audit.Breach, "a lost laptop", o.now.Add(-73*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		found = evaluate()
+		for name, says := range map[string]string{
+			"access-covered": "it began before the revision was made", "access-after-end": "after its revision had ended", "consent-proven": "what is kept is not what the person was shown",
+			"decision-in-log": "the log says something else", "operator-neutral": "own: it has the operator's own number", "matters-in-time": "it was due on",
+		} {
+			if f := found[name]; f.Verdict != compliance.Broken || f.Wrong == 0 || !strings.Contains(strings.Join(f.Examples, "\n"), says) {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+	})
+}
+
+// TestArticles: each says how it is kept, and the tests that it names are there.
+func TestArticles(t *testing.T) {
+	seen := map[string]bool{}
+	for _, a := range audit.Articles() {
+		name := a.String()
+		if seen[name] || a.Says["en"] == "" || a.Says["fr"] == "" || len(a.How) == 0 {
+			t.Errorf("%s is there twice, or says nothing", name)
+		}
+		seen[name] = true
+		has := func(h compliance.How) bool { return slices.Contains(a.How, h) }
+		if has(compliance.ByCheck) != (len(a.Checks) > 0) || has(compliance.ByPeople) != (a.Why["en"] != "" && a.Why["fr"] != "") || has(compliance.ByRule) && a.Pack == "" || has(compliance.ByReport) && a.Where == "" {
+			t.Errorf("%s: how it is kept is not there: %+v", name, a)
+		}
+		if len(a.Tests) == 0 && !has(compliance.ByPeople) {
+			t.Errorf("%s has no test", name)
+		}
+		for _, test := range a.Tests {
+			dir, function, _ := strings.Cut(test, ".")
+			files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(files, func(file string) bool {
+				text, err := os.ReadFile(file)
+				return err == nil && bytes.Contains(text, []byte("func "+function+"("))
+			}) {
+				t.Errorf("%s: there is no test %s", name, test)
+			}
+		}
+	}
+	o := newOffice(t, dbtest.SQLite(t))
+	if _, err := o.Evaluate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	list, err := o.Desk.Articles(ctx, o.who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range list {
+		if len(a.Findings) != len(a.Checks) || !a.Applies {
+			t.Errorf("%s: %d findings for the checks %v", a, len(a.Findings), a.Checks)
+		}
+	}
+}
+
+// TestClocks holds the deadlines to the second, over short months, leap days and summer time.
+func TestClocks(t *testing.T) {
+	o := newOffice(t, dbtest.SQLite(t))
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []struct {
+		kind     audit.Kind
+		from     time.Time
+		due      string
+		prolongs string // "": it cannot be
+	}{
+		{audit.Breach, time.Date(2026, 3, 27, 12, 0, 0, 0, paris), "2026-03-30T11:00:00Z", ""}, // 72 hours, in which a night has only 23
+		{audit.RightRequest, time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC), "2026-02-28T10:00:00Z", "2026-04-30T10:00:00Z"},
+		{audit.RightRequest, time.Date(2024, 1, 31, 10, 0, 0, 0, time.UTC), "2024-02-29T10:00:00Z", "2024-04-30T10:00:00Z"},
+		{audit.RightRequest, time.Date(2025, 11, 30, 23, 59, 59, 0, time.UTC), "2025-12-30T23:59:59Z", "2026-02-28T23:59:59Z"},
+		{audit.Inquiry14, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), "2026-03-03T00:00:00Z", ""},
+		{audit.Change, time.Date(2026, 2, 20, 0, 0, 0, 0, time.UTC), "2026-03-06T00:00:00Z", ""},
+		{audit.Unauthorised, time.Date(2026, 2, 20, 8, 0, 0, 0, time.UTC), "2026-02-21T08:00:00Z", ""},
+		{audit.Fee, time.Date(2026, 2, 20, 8, 0, 0, 0, time.UTC), "0001-01-01T00:00:00Z", ""},
+	} {
+		o.now = k.from.Add(time.Hour)
+		m, err := o.OpenMatter(ctx, k.kind, "something", k.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Due.UTC().Format(time.RFC3339); got != k.due {
+			t.Errorf("%s of %s is due on %s, not %s", k.kind, k.from, got, k.due)
+		}
+		if !m.Due.IsZero() && (m.Late(m.Due) || !m.Late(m.Due.Add(time.Second))) {
+			t.Errorf("%s: late is not from the second after %s", k.kind, m.Due)
+		}
+		err = o.ProlongMatter(ctx, m.ID, "many files")
+		if (err == nil) != (k.prolongs != "") {
+			t.Errorf("%s: prolonged: %v", k.kind, err)
+		}
+		list, err := o.Matters(ctx, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			if want := k.prolongs; l.ID == m.ID && want != "" && l.Due.UTC().Format(time.RFC3339) != want {
+				t.Errorf("prolonged it is due on %s, not %s", l.Due, want)
+			}
+		}
+		if err := o.CloseMatter(ctx, m.ID, "answered"); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.CloseMatter(ctx, m.ID, "again"); !errors.Is(err, consent.ErrNotFound) {
+			t.Errorf("closed twice: %v", err)
+		}
+	}
+	o.now = time.Now()
+	late, err := o.OpenMatter(ctx, audit.RightRequest, "late", o.now.AddDate(0, -2, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.ProlongMatter(ctx, late.ID, "too late"); !errors.Is(err, consent.ErrNotFound) {
+		t.Errorf("prolonged after the month: %v", err)
+	}
+	for name, open := range map[string]func() error{
+		"no kind":   func() error { _, err := o.OpenMatter(ctx, "party", "x", o.now); return err },
+		"no title":  func() error { _, err := o.OpenMatter(ctx, audit.Breach, " ", o.now); return err },
+		"bidi":      func() error { _, err := o.OpenMatter(ctx, audit.Breach, "a\u202eb", o.now); return err },
+		"tomorrow":  func() error { _, err := o.OpenMatter(ctx, audit.Breach, "x", o.now.AddDate(0, 0, 1)); return err },
+		"of before": func() error { _, err := o.OpenMatter(ctx, audit.Breach, "x", time.Time{}); return err },
+		"no words":  func() error { return o.CloseMatter(ctx, late.ID, "") },
+	} {
+		if err := open(); !errors.Is(err, audit.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
