@@ -35,6 +35,17 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("DELETE /admin/services/{id}/suspension", a.Only(a.DeleteSuspension))
 	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(a.EndConsents))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))
+
+	o := s.auditAPI(allowed)
+	mux.HandleFunc("GET /admin/auditors", o.Only(o.GetAuditors))
+	mux.HandleFunc("POST /admin/auditors", o.Only(o.PostAuditor))
+	mux.HandleFunc("DELETE /admin/auditors/{id}", o.Only(o.DeleteAuditor))
+	mux.HandleFunc("POST /admin/evidence", o.Only(o.PostEvidence))
+	mux.HandleFunc("POST /admin/findings", o.Only(o.PostFindings))
+	mux.HandleFunc("GET /admin/matters", o.Only(o.GetMatters))
+	mux.HandleFunc("POST /admin/matters", o.Only(o.PostMatter))
+	mux.HandleFunc("PUT /admin/matters/{id}/prolongation", o.Only(o.PutProlongation))
+	mux.HandleFunc("PUT /admin/matters/{id}/outcome", o.Only(o.PutOutcome))
 }
 
 func (s *server) invite(ctx context.Context, note string, services int, until time.Time) (string, error) {
@@ -157,6 +168,10 @@ func ask(ctx context.Context, client *http.Client, method, path string, body []b
 			return fmt.Errorf("the gateway answers %s", response.Status)
 		}
 		return errors.New(fault.Detail)
+	}
+	if raw, ok := answer.(*[]byte); ok {
+		*raw = text
+		return nil
 	}
 	return json.Unmarshal(text, answer)
 }

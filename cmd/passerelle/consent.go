@@ -29,7 +29,11 @@ func (g *gateway) openAuthority(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	s := &server{ledger: log, log: slog.New(slog.DiscardHandler)}
-	if err := s.openAuthority(ctx, g); err != nil {
+	err = s.openAuthority(ctx, g)
+	if err == nil {
+		err = s.openDesk(ctx, g)
+	}
+	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	return s, nil
@@ -100,6 +104,9 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	}
 	err = s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
 	if err != nil {
+		return err
+	}
+	if err := s.openDesk(ctx, g); err != nil {
 		return err
 	}
 	if err := s.openPages(ctx, g, c, issuer); err != nil {

@@ -99,7 +99,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.logs,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.logs, d.audited,
 	} {
 		if err := do(ctx); err != nil {
 			return err

@@ -58,6 +58,19 @@ func (f *trustFlags) trust() (*ledger.Trust, error) {
 
 // keysOf returns the keys of an operator's log, those it had before too, but none that was revoked.
 func keysOf(file string) ([]string, error) {
+	signed, err := statementIn(file)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := logKeys(signed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return keys, nil
+}
+
+// statementIn reads the signed statement of an operator.
+func statementIn(file string) (*statement.Signed, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -66,18 +79,22 @@ func keysOf(file string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	var keys []string
+	return signed, nil
+}
+
+// logKeys are the keys with which an operator signed, and signs, its log.
+func logKeys(signed *statement.Signed) (keys []string, err error) {
 	for _, k := range signed.Statement.Keys {
 		if k.Use != statement.UseLog || k.Revoked != nil {
 			continue
 		}
 		public, err := k.JWK.Ed25519()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, err
 		}
 		key, err := ledger.VerifierKey(logOrigin(signed.Statement.ID), crypto.PublicKey(public))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, err
 		}
 		keys = append(keys, key)
 	}
@@ -282,10 +299,18 @@ func (c *logForget) Run(ctx context.Context, p *program) error {
 	if !c.Yes {
 		return fmt.Errorf("%w: nobody will be able to read what was logged of %s any more; say --yes", errUsage, c.Person)
 	}
-	if err := p.withLedger(ctx, func(l *ledger.Ledger) error { return l.Forget(ctx, c.Person) }); err != nil {
+	g, err := p.openGateway()
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.out, "%s is forgotten. The log still verifies. Backups of the folder of secrets, if there are any, must be destroyed too.\n", c.Person)
+	defer g.Close()
+	if err := g.withLedger(ctx, func(l *ledger.Ledger) error { return l.Forget(ctx, c.Person) }); err != nil {
+		return err
+	}
+	if err := g.forgetSubject(ctx, c.Person); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, "%s is forgotten. The log still verifies. Backups of the folder of secrets, if there are any, must be destroyed too.\n", c.Person)
 	return err
 }
 

@@ -36,7 +36,7 @@ type program struct {
 	Inspect  inspectCommand  `cmd:"" help:"List what an archive holds, or print its records."`
 	Serve    serveCommand    `cmd:"" help:"Run a gateway: persons decide, services read what they were granted, and everybody checks the log."`
 	Log      logCommand      `cmd:"" help:"Check a log, ours or another operator's; look into ours; make and check proofs."`
-	Audit    auditCommand    `cmd:"" help:"What the law's rules say of what was decided."`
+	Audit    auditCommand    `cmd:"" help:"Account for what was decided and read: rules, evidence, auditors, deadlines."`
 	Person   personCommand   `cmd:"" help:"Persons who have an instance here."`
 	Service  serviceCommand  `cmd:"" help:"Services that may ask persons for data."`
 	Key      keyCommand      `cmd:"" help:"The operator's keys."`

@@ -45,6 +45,19 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /data/{dataset}/{id}", s.data.Record)
 	mux.HandleFunc("GET /data/{dataset}/{id}/content", s.data.Content)
 
+	// Regulators check, by programs.
+	a := s.auditAPI(s.administrator)
+	mux.HandleFunc("GET /audit/articles", a.Auditor(a.Articles))
+	mux.HandleFunc("GET /audit/consents/{id}", a.Auditor(a.Consent))
+	mux.HandleFunc("GET /audit/transfers/{id}", a.Auditor(a.Transfer))
+	mux.HandleFunc("POST /audit/questions", a.Auditor(a.Question))
+	mux.HandleFunc("GET /audit/withdrawals", a.Auditor(a.Withdrawals))
+	mux.HandleFunc("GET /audit/aggregates", a.Auditor(a.Aggregates))
+	mux.HandleFunc("GET /audit/registers", a.Auditor(a.Registers))
+	mux.HandleFunc("GET /audit/conduct", a.Auditor(a.Conduct))
+	mux.HandleFunc("POST /audit/persons", a.Auditor(a.Find))
+	mux.HandleFunc("POST /audit/identities", a.Auditor(a.Identify))
+
 	s.adminRoutes(mux, s.administrator)
 	return s.observed(mux)
 }

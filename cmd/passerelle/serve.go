@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/passerelle-cloud/passerelle/compliance/audit"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
@@ -111,6 +112,7 @@ type server struct {
 	web       *web.Web
 	account   *operatorsweb.Web
 	transfer  *transferweb.Web
+	desk      *audit.Desk
 	data      *api.API
 	metrics   *prometheus.Registry
 	log       *slog.Logger
@@ -171,6 +173,7 @@ func witnessName(id statement.OperatorID) string { return string(id) + "/witness
 func (s *server) work(ctx context.Context) <-chan error {
 	go s.oauth.Run(ctx)
 	go s.authority.Run(ctx, s.log)
+	go s.desk.Run(ctx, s.log)
 	ended := make(chan error, 1)
 	go func() { ended <- s.jobs.Run(ctx) }()
 	return ended

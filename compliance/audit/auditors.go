@@ -54,17 +54,21 @@ const maxInvitation = 366 * 24 * time.Hour
 
 // OpenAuditors opens who may audit, and makes the tables if there are none. The secret, 32 bytes, makes the pseudonyms.
 func OpenAuditors(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, secret []byte, now func() time.Time) (*Auditors, error) {
-	tables, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
 	if len(secret) < 32 {
 		return nil, errors.New("pseudonyms need a secret of 32 bytes")
 	}
 	if now == nil {
 		now = time.Now
 	}
-	return &Auditors{db: db, ledger: log, secret: secret, now: now}, db.Migrate(ctx, tables, "audit_version")
+	return &Auditors{db: db, ledger: log, secret: secret, now: now}, migrate(ctx, db)
+}
+
+func migrate(ctx context.Context, db *sqldb.DB) error {
+	tables, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	return db.Migrate(ctx, tables, "audit_version")
 }
 
 // Invite lets somebody audit until a time, and returns the code that they sign in with, once. It is logged. The error
@@ -212,9 +216,12 @@ func (a *Auditors) SignOut(ctx context.Context, token string) error {
 	return nil
 }
 
-// Forget forgets under which pseudonyms a person was shown.
-func (a *Auditors) Forget(ctx context.Context, person string) error {
-	if _, err := a.db.Write.ExecContext(ctx, `DELETE FROM audit_subject WHERE person = $1`, person); err != nil {
+// Forget forgets under which pseudonyms auditors were shown a person.
+func Forget(ctx context.Context, db *sqldb.DB, person string) error {
+	if err := migrate(ctx, db); err != nil {
+		return err
+	}
+	if _, err := db.Write.ExecContext(ctx, `DELETE FROM audit_subject WHERE person = $1`, person); err != nil {
 		return fmt.Errorf("forget a person's pseudonyms: %w", err)
 	}
 	return nil

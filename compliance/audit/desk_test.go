@@ -290,7 +290,7 @@ func TestPseudonyms(t *testing.T) {
 			t.Errorf("the operator's chain names her: %v", e.Fields)
 		}
 	}
-	if err := o.Auditors.Forget(ctx, "alice"); err != nil {
+	if err := audit.Forget(ctx, o.DB, "alice"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Identify(ctx, o.who, k.Subject, reason); !errors.Is(err, consent.ErrNotFound) {

@@ -22,7 +22,7 @@ var (
 	// ErrBundle is the parent of what is wrong with an evidence bundle.
 	ErrBundle = errors.New("the evidence does not hold")
 	// ErrInvalid is the parent of what is wrong with a question or an invitation.
-	ErrInvalid = errors.New("that is not a question that can be answered")
+	ErrInvalid = errors.New("that cannot be accepted as it is")
 	// ErrNoAuditor is returned for a code that nobody was given, that was taken back, or that is over.
 	ErrNoAuditor = errors.New("nobody may audit with that, or not any more: ask the operator for a new invitation")
 )

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"net/http"
+
+	complianceapi "github.com/passerelle-cloud/passerelle/compliance/api"
+	"github.com/passerelle-cloud/passerelle/compliance/audit"
+	"github.com/passerelle-cloud/passerelle/consent/events"
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/formats/statement"
+	"github.com/passerelle-cloud/passerelle/internal/jobs"
+)
+
+// openDesk opens what answers auditors.
+func (s *server) openDesk(ctx context.Context, g *gateway) error {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return err
+	}
+	secrets, err := g.secrets(ctx)
+	if err != nil {
+		return err
+	}
+	secret, err := secrets.MakeSecret(ctx, "audit")
+	if err != nil {
+		return fmt.Errorf("the secret that pseudonyms are made with: %w", err)
+	}
+	told := s.events
+	if told == nil { // nobody is told anything now, but what was is read
+		queue, err := jobs.New(ctx, s.db, jobs.Config{Log: s.log})
+		if err != nil {
+			return err
+		}
+		if told, err = events.New(ctx, s.db, queue); err != nil {
+			return err
+		}
+	}
+	auditors, err := audit.OpenAuditors(ctx, s.db, s.ledger, secret, nil)
+	if err != nil {
+		return err
+	}
+	maker := audit.Maker{Authority: s.authority, Ledger: s.ledger, Packs: packs(), Told: told.Of, Statement: g.statement, Signer: func(ctx context.Context) (crypto.Signer, error) {
+		store, err := g.keys(ctx)
+		if err != nil {
+			return nil, err
+		}
+		signer, err := store.Signer(ctx, statement.UseArchive)
+		return signer.Signer, err
+	}}
+	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: told, Operator: operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
+	return nil
+}
+
+// ownTrust is how somebody who knows our statement checks our log.
+func (g *gateway) ownTrust(ctx context.Context) (audit.Trusted, error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return audit.Trusted{}, err
+	}
+	keys, err := logKeys(signed)
+	if err != nil {
+		return audit.Trusted{}, err
+	}
+	trust, err := ledger.NewTrust(keys, nil, 0)
+	return audit.Trusted{Log: trust, Operator: signed}, err
+}
+
+// auditAPI is the regulator's interface for programs.
+func (s *server) auditAPI(allowed func(http.ResponseWriter, *http.Request) bool) *complianceapi.API {
+	return &complianceapi.API{Desk: s.desk, Allowed: allowed, Log: s.log}
+}
+
+// forgetSubject forgets under which pseudonyms auditors were shown a person.
+func (g *gateway) forgetSubject(ctx context.Context, person string) error {
+	db, err := g.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	return audit.Forget(ctx, db, person)
+}
