@@ -11,6 +11,7 @@ import (
 
 	"filippo.io/age"
 
+	complianceweb "github.com/passerelle-cloud/passerelle/compliance/web"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/consent/web"
@@ -66,6 +67,9 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	}
 	common := webui.Options{Brands: brands, Operator: operator.LegalName, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Session: s.session}
 	if s.web, err = web.New(common, s.consentPages(g, operator.LegalName, issuer)); err != nil {
+		return err
+	}
+	if s.deskWeb, err = complianceweb.New(common, complianceweb.Options{Desk: s.desk, Key: func(r *http.Request) (string, error) { return g.vkey(r.Context()) }}); err != nil {
 		return err
 	}
 	options, err := s.accountPages(ctx, g, c, secret)

@@ -45,7 +45,24 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /data/{dataset}/{id}", s.data.Record)
 	mux.HandleFunc("GET /data/{dataset}/{id}/content", s.data.Content)
 
-	// Regulators check, by programs.
+	// Regulators check: on pages, and by programs.
+	d := s.deskWeb
+	mux.HandleFunc("GET /desk", d.For(d.Home))
+	mux.HandleFunc("GET /desk/sign-in", d.SignIn)
+	mux.HandleFunc("POST /desk/sign-in", d.DoSignIn)
+	mux.HandleFunc("POST /desk/sign-out", d.DoSignOut)
+	mux.HandleFunc("GET /desk/articles", d.For(d.Articles))
+	mux.HandleFunc("GET /desk/questions", d.For(d.Questions))
+	mux.HandleFunc("POST /desk/questions", d.For(d.Ask))
+	mux.HandleFunc("POST /desk/evidence", d.For(d.Evidence))
+	mux.HandleFunc("POST /desk/persons", d.For(d.Find))
+	mux.HandleFunc("POST /desk/identities", d.For(d.Identify))
+	mux.HandleFunc("GET /desk/consents/{id}", d.For(d.Consent))
+	mux.HandleFunc("GET /desk/transfers", d.For(d.Transfers))
+	mux.HandleFunc("GET /desk/withdrawals", d.For(d.Withdrawals))
+	mux.HandleFunc("GET /desk/numbers", d.For(d.Numbers))
+	mux.HandleFunc("GET /desk/registers", d.For(d.Registers))
+	mux.HandleFunc("GET /desk/conduct", d.For(d.Conduct))
 	a := s.auditAPI(s.administrator)
 	mux.HandleFunc("GET /audit/articles", a.Auditor(a.Articles))
 	mux.HandleFunc("GET /audit/consents/{id}", a.Auditor(a.Consent))
@@ -65,7 +82,7 @@ func (s *server) routes() http.Handler {
 // pageRoutes lists the pages: persons sign in, decide, see, and change their minds.
 func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.web.Redirect(w, r, "/consents") })
-	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI, s.transfer.UI))
+	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI, s.transfer.UI, s.deskWeb.UI))
 	mux.HandleFunc("GET /legal/{slug}", s.web.Legal)
 
 	mux.HandleFunc("GET /sign-in", s.account.SignIn)

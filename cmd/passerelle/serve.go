@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
+	complianceweb "github.com/passerelle-cloud/passerelle/compliance/web"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
@@ -113,6 +114,7 @@ type server struct {
 	account   *operatorsweb.Web
 	transfer  *transferweb.Web
 	desk      *audit.Desk
+	deskWeb   *complianceweb.Web
 	data      *api.API
 	metrics   *prometheus.Registry
 	log       *slog.Logger

@@ -24,8 +24,8 @@ var rules = []rule{
 	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
 	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
 	{"compliance/audit", []string{"compliance", "compliance/dga", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
-	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "formats", "internal/problem", "internal/strict"}},
-	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "formats", "internal/webui"}},
+	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/problem", "internal/strict"}},
+	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/webui"}},
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},

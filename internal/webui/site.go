@@ -27,9 +27,9 @@ func (v *Visitor) Fresh(within time.Duration) bool { return time.Since(v.Authent
 // cookie names the session. With https no other host, and no page without TLS, can set it (RFC 6265bis section 4.1.3.2).
 func (u *UI) cookie() string {
 	if u.opt.Secure {
-		return "__Host-session"
+		return "__Host-" + u.opt.Site.Cookie
 	}
-	return "session"
+	return u.opt.Site.Cookie
 }
 
 // SetSession gives the browser a session's token; "" takes it away.
@@ -64,7 +64,7 @@ func (u *UI) Visitor(w http.ResponseWriter, r *http.Request, hint string) (*Visi
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		u.Message(w, r, v, http.StatusUnauthorized, "session-over")
 	default:
-		u.Redirect(w, r, "/sign-in?"+url.Values{"next": {r.URL.RequestURI()}}.Encode())
+		u.Redirect(w, r, u.opt.Site.SignIn+"?"+url.Values{"next": {r.URL.RequestURI()}}.Encode())
 	}
 	return nil, false
 }
@@ -79,7 +79,7 @@ func (u *UI) Proven(w http.ResponseWriter, r *http.Request, hint string, within 
 	if r.Method != http.MethodGet { // to the page with the form
 		back = Local(r.PostFormValue("back"))
 	}
-	u.Redirect(w, r, "/sign-in?"+url.Values{"next": {back}, "again": {"1"}}.Encode())
+	u.Redirect(w, r, u.opt.Site.SignIn+"?"+url.Values{"next": {back}, "again": {"1"}}.Encode())
 	return nil, false
 }
 

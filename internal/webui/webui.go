@@ -40,7 +40,31 @@ type Options struct {
 	Zone     *time.Location // in which times are written; nil: that of the machine
 	// Session returns whose a session's token is; the zero value if it is nobody's (any more).
 	Session func(r *http.Request, token string) (Session, error)
+	Site    *Site        // nil: that of persons
 	Log     *slog.Logger // nil: nothing is logged
+}
+
+// Site is whom the pages are for: who is signed in to one is not signed in to another.
+type Site struct {
+	Cookie  string // name of the session's
+	Home    string // path
+	SignIn  string // path
+	SignOut string // path of a form
+	Nav     []Place
+}
+
+// Place is a page of the navigation.
+type Place struct {
+	Section string
+	Path    string
+	Text    string // key
+}
+
+// Persons is the site of persons.
+func Persons() *Site {
+	return &Site{Cookie: "session", Home: "/consents", SignIn: "/sign-in", SignOut: "/sign-out", Nav: []Place{
+		{"consents", "/consents", "nav.consents"}, {"overview", "/overview", "nav.overview"}, {"download", "/download", "nav.download"}, {"account", "/account", "nav.account"},
+	}}
 }
 
 // UI renders the pages of one package.
@@ -70,6 +94,9 @@ const languageCookie = "lang"
 func New(opt Options, files fs.FS) (*UI, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Site == nil {
+		opt.Site = Persons()
 	}
 	if opt.Zone == nil {
 		opt.Zone = time.Local
@@ -179,6 +206,7 @@ type layout struct {
 	ScriptAt  string
 	Content   template.HTML
 	Languages []link
+	Site      *Site
 }
 
 type link struct {
@@ -218,14 +246,17 @@ func (u *UI) Render(w http.ResponseWriter, r *http.Request, v *Visitor, p Page) 
 }
 
 // again is where a page can be seen in another language. What a form answered with is nowhere, but what is near it.
-func again(r *http.Request, p Page) string {
+func (u *UI) again(r *http.Request, p Page) string {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		return r.URL.Path
-	case p.Section != "":
-		return "/" + p.Section
 	case p.Template == "message":
-		return "/consents"
+		return u.opt.Site.Home
+	}
+	for _, place := range u.opt.Site.Nav {
+		if place.Section == p.Section {
+			return place.Path
+		}
 	}
 	return r.URL.Path
 }
@@ -239,7 +270,7 @@ func (u *UI) page(r *http.Request, p Page) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", p.Template, err)
 	}
-	l := layout{Page: p, Operator: u.opt.Operator, Style: u.style, ScriptAt: u.scripts[p.Script], Content: template.HTML(content)} // rendered by html/template just above
+	l := layout{Page: p, Operator: u.opt.Operator, Style: u.style, ScriptAt: u.scripts[p.Script], Content: template.HTML(content), Site: u.opt.Site} // rendered by html/template just above
 	if css := p.Brand.CSS(); len(css) > 0 {
 		sum := sha256.Sum256(css)
 		l.BrandCSS = "/assets/brand-" + hex.EncodeToString(sum[:6]) + ".css"
@@ -253,7 +284,7 @@ func (u *UI) page(r *http.Request, p Page) ([]byte, error) {
 			query = r.URL.Query()
 		}
 		query.Set(languageCookie, other)
-		l.Languages = append(l.Languages, link{other, again(r, p) + "?" + query.Encode(), other == lang})
+		l.Languages = append(l.Languages, link{other, u.again(r, p) + "?" + query.Encode(), other == lang})
 	}
 	return u.Fragment("layout", lang, l)
 }
