@@ -251,6 +251,7 @@ func TestWalk(t *testing.T) {
 			v.allowsAgain(tokens)
 			v.downloads()
 			v.looksAround()
+			v.isAudited()
 			t.Logf("%d pages were looked at", len(v.pages))
 		})
 	}

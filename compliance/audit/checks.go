@@ -196,25 +196,45 @@ func (d *Desk) unproven(ctx context.Context, r *consent.Revision, f *consent.Fac
 	switch {
 	case f.Session == nil || f.Session.Method == "":
 		return "nothing says how the person was known", nil
-	case r.Notice == "" || f.Notice == nil || f.Notice.SHA256 != r.Notice:
+	case f.Notice == nil || f.Notice.SHA256 == "" || r.Notice != "" && f.Notice.SHA256 != r.Notice:
 		return "nothing says what the person was shown", nil
-	case r.Language == "":
+	case f.Notice.Language == "":
 		return "nothing says in which language", nil
 	case len(r.Packs) == 0:
 		return "nothing says by which rules", nil
 	}
-	about := r.Request
-	if about == "" {
-		about = r.Consent
+	about, hash, err := d.restsOn(ctx, r, f.Notice.SHA256)
+	if err != nil {
+		return "", err
 	}
-	n, err := d.Maker.Authority.Notice(ctx, about, r.Notice)
+	n, err := d.Maker.Authority.Notice(ctx, about, hash)
 	switch {
 	case errors.Is(err, consent.ErrNotFound):
 		return "what the person was shown is not kept", nil
-	case err == nil && hashOf(string(n.Content)) != r.Notice:
+	case err == nil && hashOf(string(n.Content)) != hash:
 		return "what is kept is not what the person was shown", nil
 	}
 	return "", err
+}
+
+// restsOn is the notice on which a decision rests: its own, or, where less was left of what was granted before, the one
+// that was shown for that.
+func (d *Desk) restsOn(ctx context.Context, r *consent.Revision, hash string) (about, notice string, err error) {
+	if r.Notice == "" {
+		all, err := d.Maker.Authority.Revisions(ctx, r.Consent)
+		if err != nil {
+			return "", "", err
+		}
+		for i := range all {
+			if all[i].Number < r.Number && all[i].Notice == hash {
+				r = &all[i]
+			}
+		}
+	}
+	if about = r.Request; about == "" { // given again, without a request
+		about = r.Consent
+	}
+	return about, hash, nil
 }
 
 // uninformed says what a consent does not tell (GDPR articles 13 and 14, DGA article 12(n)).

@@ -495,3 +495,62 @@ func TestClocks(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryStep has a consent do everything that it can do, and finds all of it proven and nothing wrong.
+func TestEveryStep(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		o := newOffice(t, db)
+		session := consent.SessionFacts{Method: "password", Authenticated: time.Now()}
+		c := o.Grant(t, "reader", "alice")
+		o.read(t, c, "a")
+		less := slices.Clone(c.Details)
+		less[0].Datasets = []formats.Dataset{formats.Contacts}
+		less[0].Optional = nil
+		do := func(_ any, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		do(o.Shorten(ctx, consent.Shortening{Consent: c.ID, Person: "alice", Details: less, Session: session}))
+		o.read(t, c, "b")
+		do(o.Pause(ctx, consent.Pausing{Consent: c.ID, Person: "alice", Session: session}))
+		do(o.Renew(ctx, consent.Renewal{Consent: c.ID, Person: "alice", Until: time.Now().AddDate(0, 6, 0), Session: session})) // still paused
+		more := o.AskFor(t, consent.Asking{Service: "reader", Details: consenttest.Details(time.Now().AddDate(0, 3, 0)), Action: consent.Merge, Consent: c.ID})
+		do(o.Fixture.Authority.Grant(ctx, o.Decision(t, more, "alice"), nil))
+		o.read(t, c, "c")
+		_, err := o.Refuse(ctx, o.Decision(t, o.Fixture.Ask(t, "reader"), "alice"), nil)
+		do(nil, err)
+		o.withdraw(t, c)
+		do(o.Renew(ctx, consent.Renewal{Consent: c.ID, Person: "alice", Until: time.Now().AddDate(0, 1, 0), Session: session}))
+		o.read(t, c, "d")
+
+		a, err := o.Desk.Ask(ctx, o.who, audit.Inquiry{Consent: c.ID, Dataset: formats.Contacts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var what []string
+		for _, s := range a.Proven.Steps {
+			what = append(what, strings.TrimPrefix(s.What, "consent."))
+		}
+		if want := []string{"granted", "shortened", "paused", "renewed", "resumed", "granted", "refused", "withdrawn", "renewed"}; !slices.Equal(what, want) {
+			t.Errorf("%v", what)
+		}
+		if !a.Answer.Given || a.Answer.Paused || len(a.Proven.Accesses) != 4 || len(a.Proven.Uncovered()) != 0 || !a.Proven.Steps[3].Paused || a.Proven.Steps[5].Paused {
+			t.Errorf("%+v %+v", a.Answer, a.Proven.Uncovered())
+		}
+		o.now = time.Now().Add(time.Hour)
+		if done, err := o.Evaluate(ctx); err != nil || !done {
+			t.Fatal(done, err)
+		}
+		list, err := o.Findings(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range list {
+			if f.Verdict == compliance.Broken {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
+}

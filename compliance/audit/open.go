@@ -289,6 +289,9 @@ func (o *opening) step(e ledger.ShownEvent, what string) (*Step, error) {
 	}
 	s.Notice, s.Language = d.Notice, d.Language
 	s.State = stateOf(what)
+	if what == "consent.shortened" && d.State.Valid() { // it was valid, and goes on as what it was
+		s.State = d.State
+	}
 	if s.State == "" || s.State != d.State {
 		return nil, fmt.Errorf("leaf %d says %s, and the revision that it is %s", e.Index, what, d.State)
 	}

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +19,7 @@ type chart struct {
 
 // bar is one of them. What it is called is either a text of the page, by its key, or a name.
 type bar struct {
-	Y, TextY, Length, ValueX int
+	Y, TextY, Length, ValueX int // TextY is the base line of the name, above the bar
 	Key, Name                string
 	Count                    int64
 	Hidden                   bool
@@ -24,11 +27,11 @@ type bar struct {
 
 // The measures of a chart, in its own units.
 const (
-	chartWidth = 720
-	nameWidth  = 250
-	valueWidth = 90
-	barHeight  = 26
-	barGap     = 8
+	chartWidth = 360
+	valueWidth = 80
+	lineHeight = 18
+	barHeight  = 14
+	barGap     = 12
 	mostBars   = 15
 )
 
@@ -42,24 +45,24 @@ func draw(bars []bar) *chart {
 	for _, b := range bars {
 		greatest = max(greatest, b.Count)
 	}
-	c := &chart{Width: chartWidth, Height: len(bars)*(barHeight+barGap) + barGap}
+	c := &chart{Width: chartWidth, Height: len(bars) * (lineHeight + barHeight + barGap)}
 	for i, b := range bars {
-		b.Y = barGap + i*(barHeight+barGap)
-		b.TextY = b.Y + barHeight/2 + 5
-		if b.Length = int(b.Count * (chartWidth - nameWidth - valueWidth) / greatest); b.Count > 0 {
+		b.Y = i*(lineHeight+barHeight+barGap) + lineHeight
+		b.TextY = b.Y - 5
+		if b.Length = int(b.Count * (chartWidth - valueWidth) / greatest); b.Count > 0 {
 			b.Length = max(b.Length, 2)
 		}
-		b.ValueX = nameWidth + b.Length + 8
+		b.ValueX = b.Length + 6
 		c.Bars = append(c.Bars, b)
 	}
 	return c
 }
 
-// NameX is where the bars begin.
-func (c *chart) NameX() int { return nameWidth }
+// ValueY is the base line of the number beside a bar.
+func (b bar) ValueY() int { return b.Y + barHeight - 2 }
 
 // nameRoom is how many letters of a name there is room for.
-const nameRoom = 30
+const nameRoom = 40
 
 func cut(name string) string {
 	if letters := []rune(name); len(letters) > nameRoom {
@@ -198,7 +201,36 @@ func (w *Web) Conduct(s *seat) error {
 	if err != nil {
 		return err
 	}
-	return w.show(s, "desk-conduct", "conduct", list)
+	auditors, err := w.opt.Desk.Auditors.Auditors(s.r.Context())
+	if err != nil {
+		return err
+	}
+	names := map[string]string{}
+	for _, a := range auditors {
+		names[a.As()] = a.Name + ", " + a.Authority
+	}
+	var page []conducted
+	for _, c := range list {
+		one := conducted{Conducted: c, Name: names[c.Who]}
+		var about map[string]string
+		if json.Unmarshal([]byte(c.Text), &about) == nil {
+			one.Text = ""
+			for _, name := range slices.Sorted(maps.Keys(about)) {
+				if about[name] != "" {
+					one.About = append(one.About, name+": "+about[name])
+				}
+			}
+		}
+		page = append(page, one)
+	}
+	return w.show(s, "desk-conduct", "conduct", page)
+}
+
+// conducted is something that the operator did, or that an auditor asked, in words.
+type conducted struct {
+	audit.Conducted
+	Name  string // of the auditor; "" if it was none
+	About []string
 }
 
 // Periods are those of the tabs, in days.

@@ -209,22 +209,43 @@ type assessed struct {
 	Words, Reason string
 }
 
+// ID is what a link to it names.
+func (a assessed) ID() string {
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, a.Law+"-"+a.Article.Article), "-")
+}
+
+// articles is what the page of articles shows.
+type articles struct {
+	Laws   []law
+	Broken []assessed // where something was found
+}
+
 // Articles shows each article, how it is kept, and what was found.
 func (w *Web) Articles(s *seat) error {
 	list, err := w.opt.Desk.Articles(s.r.Context(), s.who)
 	if err != nil {
 		return err
 	}
-	var laws []law
+	var page articles
 	for _, a := range list {
+		laws := page.Laws
 		at := slices.IndexFunc(laws, func(l law) bool { return l.Name == a.Law })
 		if at < 0 {
 			at = len(laws)
 			laws = append(laws, law{Name: a.Law, Applies: a.Applies})
 		}
-		laws[at].Articles = append(laws[at].Articles, assessed{a, in(a.Says, s.Language), in(a.Why, s.Language)})
+		one := assessed{a, in(a.Says, s.Language), in(a.Why, s.Language)}
+		laws[at].Articles = append(laws[at].Articles, one)
+		if page.Laws = laws; slices.ContainsFunc(a.Findings, func(f compliance.Finding) bool { return f.Verdict == compliance.Broken }) {
+			page.Broken = append(page.Broken, one)
+		}
 	}
-	return w.show(s, "desk-articles", "articles", laws)
+	return w.show(s, "desk-articles", "articles", page)
 }
 
 // in is a text in a language, or else in English.

@@ -189,7 +189,7 @@ func TestDesk(t *testing.T) {
 		"/desk/withdrawals?days=365":   "Des 365 derniers jours",
 		"/desk/numbers":                "Contacts",
 		"/desk/registers":              "&lt;u&gt;laptop",
-		"/desk/conduct":                "audit.registers",
+		"/desk/conduct":                "A regardé les registres",
 	} {
 		if path == "/desk/conduct" {
 			o.visit(t, b, "/desk/registers", nil)
