@@ -21,7 +21,20 @@ var always = []string{"@type", "version"}
 // Whole reports whether the permit covers the records of its dataset as they are: no fields, days or accounts are left
 // out.
 func (p *Permit) Whole(d formats.Dataset) bool {
+	return p.limitOf(d) == nil && p.granted(d)
+}
+
+// granted reports whether the person granted all of a dataset.
+func (p *Permit) granted(d formats.Dataset) bool {
 	return slices.ContainsFunc(p.covering, func(c Detail) bool { return c.whole(d) })
+}
+
+// limitOf is what is withheld of a dataset; nil: nothing.
+func (p *Permit) limitOf(d formats.Dataset) *Limits {
+	if at := slices.IndexFunc(p.limits, func(l Limits) bool { return l.Dataset == d }); at >= 0 {
+		return &p.limits[at]
+	}
+	return nil
 }
 
 func (d *Detail) whole(set formats.Dataset) bool {
@@ -32,7 +45,13 @@ func (d *Detail) whole(set formats.Dataset) bool {
 // Admit returns what of a record may leave; false if nothing may. What is not known to be inside what was granted stays
 // here: a record without a day is not in a period. An account is in every period. Of a deletion the id may leave.
 func (p *Permit) Admit(r formats.Record) (formats.Record, bool, error) {
-	if p.Whole(r.Dataset) {
+	if l := p.limitOf(r.Dataset); l != nil && r.Deleted.IsZero() {
+		var ok bool
+		if r, ok = p.withhold(l, r); !ok {
+			return formats.Record{}, false, nil
+		}
+	}
+	if p.granted(r.Dataset) {
 		return r, true, nil
 	}
 	fields := map[string]bool{}
@@ -56,6 +75,24 @@ func (p *Permit) Admit(r formats.Record) (formats.Record, bool, error) {
 	}
 	r, err := limited(r, fields)
 	return r, err == nil, err
+}
+
+// withhold keeps here what the law does not let out, and counts it.
+func (p *Permit) withhold(l *Limits, r formats.Record) (formats.Record, bool) {
+	if day := r.Day(); l.From != "" && r.Kind != formats.KindAccount && day < l.From { // also where it has no day
+		p.withheld.Add(1)
+		return r, false
+	}
+	if l.Native && r.Native != nil {
+		r.Native = nil
+		p.withheld.Add(1)
+	}
+	if l.Mask != nil {
+		body, n := l.Mask(r.Body)
+		r.Body = body
+		p.withheld.Add(int64(n))
+	}
+	return r, true
 }
 
 // holds reports whether a detail covers a record, whatever its fields.

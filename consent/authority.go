@@ -55,6 +55,9 @@ type Options struct {
 
 // New returns the authority over what is in a database, and makes its tables if there are none.
 func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*Authority, error) {
+	if err := checkPacks(opt.Packs); err != nil {
+		return nil, err
+	}
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
 	}

@@ -64,6 +64,9 @@ type Consent struct {
 	Paused   time.Time // since when the person lets nothing be read; zero: it is not paused
 
 	pauses int64 // how often it was paused
+	// How, and when, the person had proved who they are who last said yes to it.
+	method        string
+	authenticated time.Time
 }
 
 // Valid reports whether data may be read at a time.

@@ -95,5 +95,5 @@ func (a *Authority) stopConsent(ctx context.Context, id string) error {
 }
 
 func (c *Consent) facts(now time.Time) *ConsentFacts {
-	return &ConsentFacts{State: c.expired(now), Revision: c.Revision, Changed: c.Changed, Expires: c.Expires, Accesses: c.Accesses}
+	return &ConsentFacts{State: c.expired(now), Revision: c.Revision, Changed: c.Changed, Expires: c.Expires, Accesses: c.Accesses, Method: c.method, Authenticated: c.authenticated}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
@@ -22,8 +23,10 @@ type Access struct {
 	Service  string
 	Datasets []formats.Dataset // each must be covered
 	Action   Action
-	Present  bool   // the person asked for it just now, and there is evidence of it
-	Token    string // SHA-256, hexadecimal, of the token that it is asked for with; "": not known
+	Present  bool // the person asked for it just now, and there is evidence of it
+	// Certificate is the one for payment services with which the service came; nil: none.
+	Certificate *CertificateFacts
+	Token       string // SHA-256, hexadecimal, of the token that it is asked for with; "": not known
 }
 
 // Permit is the proof that one access is covered by one revision of one consent, now. Only [Authority.Permit] makes
@@ -33,6 +36,9 @@ type Permit struct {
 	id       string
 	consent  Consent
 	covering []Detail // that cover it, one at least
+	session  string   // the run of accesses that it belongs to; "": it is not kept
+	limits   []Limits
+	withheld atomic.Int64 // records and parts of records that the limits kept here
 
 	mu    sync.Mutex
 	until time.Time // the end of the lease; monotonic
@@ -88,17 +94,25 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 	}
 	facts := Facts{Now: now, Step: StepPermit, Operator: a.operator, Service: service.facts(), Consent: c.facts(now),
 		Access: &AccessFacts{Datasets: x.Datasets, Action: x.Action, Present: x.Present, Detail: &p.covering[0], Last: fromMicro(before)}}
+	facts.Service.Certificate = x.Certificate
+	if slices.Contains(x.Datasets, formats.Bank) {
+		if err := a.runs(ctx, tx, c, facts.Access, now); err != nil {
+			return nil, err
+		}
+		p.session = facts.Access.Session
+	}
 	packs, err := a.judge(facts)
 	if err != nil {
 		return nil, err
 	}
+	p.limits = a.limits(facts)
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token)
+		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token, session, present)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8, $9, $10)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token, p.session, x.Present)
 	if err != nil {
 		return nil, err
 	}
-	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action, Token: x.Token})}, nil
+	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action, Token: x.Token, Session: p.session, Present: x.Present})}, nil
 }
 
 func (x *Access) names() string {
@@ -138,13 +152,16 @@ func covering(details []Detail, x Access, now time.Time) (list []Detail) {
 
 // accessDetail is the detail of an access's events.
 type accessDetail struct {
-	Access  string `json:"access"`
-	Action  Action `json:"action,omitempty"`
-	Token   string `json:"token,omitempty"`
-	Records *int64 `json:"records,omitempty"`
-	Bytes   *int64 `json:"bytes,omitempty"`
-	SHA256  string `json:"sha256,omitempty"`
-	Outcome string `json:"outcome,omitempty"`
+	Access   string `json:"access"`
+	Action   Action `json:"action,omitempty"`
+	Token    string `json:"token,omitempty"`
+	Session  string `json:"session,omitempty"`
+	Present  bool   `json:"present,omitempty"`
+	Withheld int64  `json:"withheld,omitempty"`
+	Records  *int64 `json:"records,omitempty"`
+	Bytes    *int64 `json:"bytes,omitempty"`
+	SHA256   string `json:"sha256,omitempty"`
+	Outcome  string `json:"outcome,omitempty"`
 }
 
 func (p *Permit) event(what, dataset, packs string, detail accessDetail) ledger.Event {
@@ -160,6 +177,9 @@ func (p *Permit) Consent() Consent { return p.consent }
 func (p *Permit) Dataset(d formats.Dataset) bool {
 	return len(p.covering) > 0 && slices.ContainsFunc(p.covering, func(c Detail) bool { return slices.Contains(c.Datasets, d) })
 }
+
+// Session names the run of accesses to payment accounts that it belongs to; "" where it is none.
+func (p *Permit) Session() string { return p.session }
 
 // ID returns the id of the access in the records.
 func (p *Permit) ID() string { return p.id }
@@ -261,9 +281,9 @@ func (p *Permit) Done(ctx context.Context, s Sent) error {
 	p.until, p.cut = time.Time{}, nil
 	p.mu.Unlock()
 	_, err := p.a.ledger.Commit(context.WithoutCancel(ctx), func(tx *sql.Tx) ([]ledger.Event, error) {
-		_, err := tx.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, ended = $2, records = $3, bytes = $4, hash = $5, outcome = $6 WHERE id = $1`,
-			p.id, micro(p.a.now()), s.Records, s.Bytes, s.SHA256.String(), s.Outcome)
-		e := p.event("access.finished", datasetsOf(p.covering), "", accessDetail{Access: p.id, Records: &s.Records, Bytes: &s.Bytes, SHA256: s.SHA256.String(), Outcome: s.Outcome})
+		_, err := tx.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, ended = $2, records = $3, bytes = $4, hash = $5, outcome = $6, withheld = $7 WHERE id = $1`,
+			p.id, micro(p.a.now()), s.Records, s.Bytes, s.SHA256.String(), s.Outcome, p.withheld.Load())
+		e := p.event("access.finished", datasetsOf(p.covering), "", accessDetail{Access: p.id, Records: &s.Records, Bytes: &s.Bytes, SHA256: s.SHA256.String(), Outcome: s.Outcome, Withheld: p.withheld.Load()})
 		return []ledger.Event{e}, err
 	})
 	p.a.streams.remove(p)

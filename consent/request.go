@@ -26,6 +26,8 @@ type Asking struct {
 	Action  string          // Create (or ""), Merge or Replace
 	Consent string          // which consent to merge with or to replace
 	Expires time.Time       // until when it can be decided
+	// Certificate is the one for payment services with which the service came; nil: none.
+	Certificate *CertificateFacts
 }
 
 // Request is what a service asked, and what became of it.
@@ -66,7 +68,9 @@ func (a *Authority) Ask(ctx context.Context, asking Asking, also func(*sql.Tx, R
 	if service.Admin {
 		return r, fmt.Errorf("%w: %s administers; it cannot ask persons for data", ErrRequest, service.ID)
 	}
-	if _, err := a.judge(Facts{Now: now.UTC(), Step: StepAsk, Operator: a.operator, Service: service.facts(), Asked: r.Details}); err != nil {
+	facts := Facts{Now: now.UTC(), Step: StepAsk, Operator: a.operator, Service: service.facts(), Asked: r.Details}
+	facts.Service.Certificate = asking.Certificate
+	if _, err := a.judge(facts); err != nil {
 		return r, errors.Join(err, a.countRefused(ctx, r.Service, StepAsk, err))
 	}
 	details, err := json.Marshal(r.Details)

@@ -40,6 +40,9 @@ func (a *Authority) revise(ctx context.Context, tx *sql.Tx, c *Consent, rev Revi
 		return ledger.Event{}, err
 	}
 	c.State, c.Details, c.Packs, c.Expires, c.Changed = rev.State, rev.Details, packs, rev.Expires, facts.Now
+	if s := facts.Session; s != nil && rev.State.Valid() {
+		c.method, c.authenticated = s.Method, s.Authenticated.UTC()
+	}
 	c.Revision++
 	rev.Consent, rev.Number, rev.At, rev.Packs = c.ID, c.Revision, facts.Now, packs
 	if err := rev.store(ctx, tx, c, facts); err != nil {
@@ -79,9 +82,10 @@ func (rev *Revision) store(ctx context.Context, tx *sql.Tx, c *Consent, facts Fa
 		return fmt.Errorf("store the revision: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before, paused, datasets, countries) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, $11)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires, paused = excluded.paused, datasets = excluded.datasets, countries = excluded.countries`,
-		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires), micro(c.Paused), datasetsOf(c.Details), countriesOf(c.Details))
+		INSERT INTO consent_consent (id, person, service, state, revision, created, changed, expires, accesses, last, before, paused, datasets, countries, method, authenticated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, $11, $12, $13)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, revision = excluded.revision, changed = excluded.changed, expires = excluded.expires, paused = excluded.paused, datasets = excluded.datasets, countries = excluded.countries,
+			method = excluded.method, authenticated = excluded.authenticated`,
+		c.ID, c.Person, c.Service, c.State, c.Revision, micro(c.Created), micro(c.Changed), micro(c.Expires), micro(c.Paused), datasetsOf(c.Details), countriesOf(c.Details), c.method, micro(c.authenticated))
 	if err != nil {
 		return fmt.Errorf("store the consent: %w", err)
 	}

@@ -3,6 +3,7 @@ package consent
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,6 +55,19 @@ type ServiceFacts struct {
 	Purposes     []string          `json:"purposes"`
 	Notices      map[string]string `json:"notices"` // privacy notice by language
 	Contact      string            `json:"contact"`
+	// Certificate is the one for payment services with which it came; nil: none.
+	Certificate *CertificateFacts `json:"certificate,omitempty"`
+}
+
+// CertificateFacts say what a service's certificate says, and what is wrong with it.
+type CertificateFacts struct {
+	SHA256       string    `json:"sha256"`
+	Organisation string    `json:"organisation,omitempty"` // organizationIdentifier, "PSDFR-ACPR-12345"
+	Roles        []string  `json:"roles,omitempty"`        // "PSP_AI", …
+	Authority    string    `json:"authority,omitempty"`    // that authorised it, "FR-ACPR"
+	From         time.Time `json:"from"`
+	Until        time.Time `json:"until"`
+	Fault        string    `json:"fault,omitempty"` // "": none
 }
 
 // ConsentFacts say how a consent stands.
@@ -63,6 +77,9 @@ type ConsentFacts struct {
 	Changed  time.Time `json:"changed"`
 	Expires  time.Time `json:"expires"`
 	Accesses int64     `json:"accesses"`
+	// Method and Authenticated say how, and when, the person had proved who they are who last said yes to it.
+	Method        string    `json:"method,omitempty"`
+	Authenticated time.Time `json:"authenticated,omitzero"`
 }
 
 // NoticeFacts say what a person was shown.
@@ -79,6 +96,10 @@ type AccessFacts struct {
 	Present  bool              `json:"present"`          // the person asked for it just now
 	Detail   *Detail           `json:"detail,omitempty"` // the detail that covers it
 	Last     time.Time         `json:"last,omitzero"`    // the access before
+	// Session names the run of accesses that it belongs to, and Unattended how many such runs of the service there were with
+	// the person within 24 hours, this one too, for which nobody asked. Only of payment accounts.
+	Session    string `json:"session,omitempty"`
+	Unattended int    `json:"unattended,omitempty"`
 }
 
 // SessionFacts say how the person was known.
@@ -101,6 +122,7 @@ type Refusal struct {
 	Citation Citation          `json:"citation"`
 	Text     map[string]string `json:"text"`             // in plain words, by language: "en" and "fr"
 	Advice   string            `json:"advice,omitempty"` // to whoever wrote the service, in English: what to do
+	Renew    bool              `json:"renew,omitempty"`  // the person mends it by giving the consent again
 }
 
 func (r *Refusal) Error() string {
@@ -114,6 +136,15 @@ func (r *Refusal) Error() string {
 // Rule says what is against something; nil if nothing is. It is a function of the facts alone.
 type Rule func(Facts) *Refusal
 
+// Limits are what of a dataset is withheld although a consent covers it.
+type Limits struct {
+	Dataset formats.Dataset
+	From    string // "2006-01-02": records of before that day, or of no day; "": none. Accounts have no day
+	Native  bool   // the documents as their origin kept them, into which nobody has looked
+	// Mask hides what must not be shown in a body, and says how often; nil: nothing.
+	Mask func(json.RawMessage) (json.RawMessage, int)
+}
+
 // Pack is a dated set of rules: the law as it was read from some day on.
 type Pack struct {
 	Name    string    // "gdpr"
@@ -122,7 +153,8 @@ type Pack struct {
 	Until   time.Time // zero: until further notice
 	Source  []byte    // the text of the rules, which its hash is of
 	Rules   []Rule
-	Draft   bool
+	Limits  func(Facts) *Limits // of what a permit covers; nil: none
+	Draft   bool                // no law yet
 }
 
 // ID returns "name@version".
@@ -148,6 +180,23 @@ func (p *Pack) Judge(f Facts) (refusals []*Refusal) {
 		}
 	}
 	return refusals
+}
+
+// checkPacks refuses two texts of one law that are in force at the same time: which of them counts nobody could say.
+func checkPacks(packs []Pack) error {
+	for i := range packs {
+		p := &packs[i]
+		if !p.Until.IsZero() && !p.From.Before(p.Until) {
+			return fmt.Errorf("the pack %s is in force from %s until %s: never", p.ID(), p.From, p.Until)
+		}
+		for j := range packs[:i] {
+			q := &packs[j]
+			if p.Name == q.Name && (p.Until.IsZero() || q.From.Before(p.Until)) && (q.Until.IsZero() || p.From.Before(q.Until)) {
+				return fmt.Errorf("the packs %s and %s are in force at the same time", q.ID(), p.ID())
+			}
+		}
+	}
+	return nil
 }
 
 func (p *Pack) inForce(at time.Time) bool {

@@ -8,18 +8,25 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/compliance/dga"
+	"github.com/passerelle-cloud/passerelle/compliance/drafts"
 	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
+	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/consent"
 )
 
 // packs are all rule packs that there are.
-func packs() []consent.Pack { return []consent.Pack{gdpr.Pack(), dga.Pack()} }
+func packs() []consent.Pack {
+	return []consent.Pack{gdpr.Pack(), dga.Pack(), psd2.Pack(), drafts.FIDA(), drafts.PSR()}
+}
 
 // packsFor are those that apply to an operator with these roles: the baseline, and what each role adds.
 func packsFor(roles []string) []consent.Pack {
 	list := []consent.Pack{gdpr.Pack()}
 	if slices.Contains(roles, dga.Role) {
 		list = append(list, dga.Pack())
+	}
+	if slices.Contains(roles, psd2.Role) {
+		list = append(list, psd2.Pack())
 	}
 	return list
 }
@@ -53,19 +60,24 @@ func (c *auditPacks) Run(ctx context.Context, p *program) error {
 		Pack    string `json:"pack"`
 		SHA256  string `json:"sha256"`
 		Applies bool   `json:"applies"`
+		Draft   bool   `json:"draft,omitempty"`
 	}
 	var list []line
 	roles := signed.Statement.Operator.DeclaredRoles()
 	for _, pack := range packs() {
 		applies := slices.ContainsFunc(packsFor(roles), func(other consent.Pack) bool { return other.ID() == pack.ID() })
-		list = append(list, line{pack.ID(), pack.Hash(), applies})
+		list = append(list, line{pack.ID(), pack.Hash(), applies, pack.Draft})
 	}
 	if p.JSON {
 		return p.print(list)
 	}
 	fmt.Fprintf(p.out, "The operator's roles: %s. They are declared in operator.json.\n", strings.Join(roles, ", "))
 	for _, l := range list {
-		fmt.Fprintf(p.out, "%-20s %-14s %s\n", l.Pack, map[bool]string{true: "applies", false: "does not apply"}[l.Applies], l.SHA256)
+		applies := map[bool]string{true: "applies", false: "does not apply"}[l.Applies]
+		if l.Draft {
+			applies = "is a draft"
+		}
+		fmt.Fprintf(p.out, "%-24s %-14s %s\n", l.Pack, applies, l.SHA256)
 	}
 	return nil
 }

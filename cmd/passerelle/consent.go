@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
@@ -91,12 +94,17 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err != nil {
 		return fmt.Errorf("the secret that tokens are made with: %w", err)
 	}
-	trust, err := c.clientCAs()
+	trust, err := certificatesIn(c.ClientCA)
 	if err != nil {
 		return err
 	}
+	providers, err := certificatesIn(c.PSD2Trust)
+	if err != nil {
+		return err
+	}
+	s.psd2 = providers
 	if s.oauth, err = oauth.New(ctx, s.db, s.ledger, s.authority, oauth.Options{
-		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Log: s.log,
+		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Certificate: s.certificate, Log: s.log,
 		Prompt: func(request string) string { return "/consent/requests/" + request },
 		Fault:  func(w http.ResponseWriter, r *http.Request, status int, what string) { s.web.Fault(w, r, status, what) },
 	}); err != nil {
@@ -112,7 +120,8 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err := s.openPages(ctx, g, c, issuer); err != nil {
 		return err
 	}
-	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics,
+	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics, Certificate: s.certificate,
+		Renew: func(id string) string { return issuer + "/consents/" + url.PathEscape(id) + "/again" },
 		Instance: func(ctx context.Context, person string) (transfer.Reader, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {
@@ -123,18 +132,26 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	return nil
 }
 
-// clientCAs are who may vouch for services' certificates.
-func (c *serveCommand) clientCAs() (*x509.CertPool, error) {
-	if c.ClientCA == "" {
+// certificate is what a request's certificate for payment services says.
+func (s *server) certificate(r *http.Request) *consent.CertificateFacts {
+	if r.TLS == nil {
+		return nil
+	}
+	return psd2.Facts(r.TLS.PeerCertificates, s.psd2, time.Now())
+}
+
+// certificatesIn are those in a file (PEM); nil if there is no file.
+func certificatesIn(file string) (*x509.CertPool, error) {
+	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(c.ClientCA)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s holds no certificate (PEM)", c.ClientCA)
+		return nil, fmt.Errorf("%s holds no certificate (PEM)", file)
 	}
 	return pool, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ type serveCommand struct {
 	MTLSListen string   `name:"mtls-listen" help:"Second address, at which services present their certificates (RFC 8705); needs --tls-cert." env:"PASSERELLE_MTLS_LISTEN" placeholder:"ADDR"`
 	MTLSURL    string   `name:"mtls-url" help:"Where services reach that second address." env:"PASSERELLE_MTLS_URL" placeholder:"URL"`
 	ClientCA   string   `name:"client-ca" help:"File with the authorities (PEM) that vouch for services' certificates (tls_client_auth)." env:"PASSERELLE_CLIENT_CA" type:"existingfile" placeholder:"FILE"`
+	PSD2Trust  string   `name:"psd2-trust" help:"File with the authorities (PEM) that issue qualified certificates to payment service providers: from the Union's trusted lists. For operators that keep accounts (role aspsp)." env:"PASSERELLE_PSD2_TRUST" type:"existingfile" placeholder:"FILE"`
 	Local      bool     `help:"Let services be on this machine, for trying things out: their keys and events may be at private addresses." env:"PASSERELLE_LOCAL"`
 	pageFlags
 	LogJSON bool `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
@@ -115,6 +117,7 @@ type server struct {
 	transfer  *transferweb.Web
 	desk      *audit.Desk
 	deskWeb   *complianceweb.Web
+	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
 	metrics   *prometheus.Registry
 	log       *slog.Logger

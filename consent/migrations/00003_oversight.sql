@@ -2,6 +2,16 @@
 
 -- The SHA-256, hexadecimal, of the token with which a service read; empty: not known.
 ALTER TABLE consent_access ADD COLUMN token TEXT NOT NULL DEFAULT '';
+-- Which accesses to payment accounts belong together; empty: it is not kept. Whether the person asked for it just then. How
+-- much of what was granted was withheld.
+ALTER TABLE consent_access ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE consent_access ADD COLUMN present BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE consent_access ADD COLUMN withheld BIGINT NOT NULL DEFAULT 0;
+
+-- How, and when, the person had proved who they are who last said yes; empty and 0: not known.
+ALTER TABLE consent_consent ADD COLUMN method TEXT NOT NULL DEFAULT '';
+ALTER TABLE consent_consent ADD COLUMN authenticated BIGINT NOT NULL DEFAULT 0;
+
 CREATE INDEX consent_access_begun ON consent_access (begun, id);
 CREATE INDEX consent_revision_at ON consent_revision (at, consent, number);
 

@@ -79,6 +79,9 @@ type Options struct {
 	Fault func(w http.ResponseWriter, r *http.Request, status int, what string)
 	// Local lets services on this machine be reached, for trying things out.
 	Local bool
+	// Certificate is what a request's certificate for payment services says; nil: it is not looked at.
+	Certificate func(*http.Request) *consent.CertificateFacts
+
 	Trust *x509.CertPool   // of services' certificates (tls_client_auth); nil: none
 	Log   *slog.Logger     // nil: nothing is logged
 	Now   func() time.Time // nil: the clock

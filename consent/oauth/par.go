@@ -54,6 +54,9 @@ func (s *Server) Pushed(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if s.opt.Certificate != nil {
+		c.dealings.pushing.asking.Certificate = s.opt.Certificate(r)
+	}
 	ctx := withCall(r.Context(), c)
 	r.Form.Set("state", "state is kept elsewhere") // fosite refuses short ones, and FAPI allows none at all
 	ar, err := s.fosite.NewPushedAuthorizeRequest(ctx, r)

@@ -22,8 +22,9 @@ var rules = []rule{
 	{"compliance/gdpr", []string{"compliance", "consent", "formats"}},
 	{"compliance/dga", []string{"compliance", "consent", "formats"}},
 	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
+	{"compliance/drafts", []string{"compliance", "consent", "formats"}},
 	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
-	{"compliance/audit", []string{"compliance", "compliance/dga", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
+	{"compliance/audit", []string{"compliance", "compliance/dga", "compliance/psd2", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
 	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/problem", "internal/strict"}},
 	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/webui"}},
 
@@ -123,4 +124,5 @@ var never = []struct {
 	{"compliance/dga", []string{"net/http", "os"}},
 	{"compliance/psd2", []string{"net/http", "os"}},
 	{"compliance/dataact", []string{"net/http", "os"}},
+	{"compliance/drafts", []string{"net/http", "os"}},
 }

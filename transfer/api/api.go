@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +32,10 @@ type Options struct {
 	Denied func(http.ResponseWriter, *http.Request, error)
 	// Instance opens the instance of a person.
 	Instance func(ctx context.Context, person string) (transfer.Reader, error)
+	// Certificate is what a request's certificate for payment services says; nil: it is not looked at.
+	Certificate func(*http.Request) *consent.CertificateFacts
+	// Renew is where a person gives a consent again; nil: nowhere.
+	Renew func(consentID string) string
 	// Codecs are the open formats that can be asked for.
 	Codecs []formats.Codec
 	// Rate is how many requests a second each service may make, and Burst how many at once; 0 means 50 and 200.
@@ -95,12 +101,26 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) (*reading, bool) {
 
 // permit asks for the permit, without which nothing is read, or answers why there is none.
 func (q *reading) permit(action consent.Action, datasets ...formats.Dataset) (*flow, transfer.Fetch, bool) {
-	p, err := q.opt.Authority.Permit(q.r.Context(), consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action, Token: tokenHash(q.r)})
+	access := consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action, Token: tokenHash(q.r), Present: present(q.r)}
+	if q.opt.Certificate != nil {
+		access.Certificate = q.opt.Certificate(q.r)
+	}
+	p, err := q.opt.Authority.Permit(q.r.Context(), access)
 	if err != nil {
 		q.fail(err)
 		return nil, transfer.Fetch{}, false
 	}
+	if s := p.Session(); s != "" {
+		q.w.Header().Set("Session-Id", s)
+	}
 	return q.flow(p, datasets), transfer.Fetch{Permit: p, From: q.from}, true
+}
+
+// present reports whether a service gives evidence that the person asked for this just now: their address, as the Berlin
+// Group's PSU-IP-Address says it. It is not kept.
+func present(r *http.Request) bool {
+	_, err := netip.ParseAddr(r.Header.Get("PSU-IP-Address"))
+	return err == nil
 }
 
 // tokenHash says which token a request carries without giving it away: the SHA-256, hexadecimal.
@@ -120,7 +140,11 @@ func (q *reading) problemOf(err error) problem.Problem {
 	var refused *consent.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return problem.Problem{Type: "refused", Title: "A rule is against it", Status: http.StatusForbidden, Detail: err.Error(), More: map[string]any{"refusals": refused.Refusals}}
+		more := map[string]any{"refusals": refused.Refusals}
+		if q.opt.Renew != nil && slices.ContainsFunc(refused.Refusals, func(r *consent.Refusal) bool { return r.Renew }) {
+			more["renew"] = q.opt.Renew(q.consent.ID)
+		}
+		return problem.Problem{Type: "refused", Title: "A rule is against it", Status: http.StatusForbidden, Detail: err.Error(), More: more}
 	case errors.Is(err, consent.ErrPaused):
 		return problem.Problem{Type: "consent-paused", Title: "The person has paused the consent", Status: http.StatusForbidden,
 			Detail: "Nothing can be read for now. The consent and its tokens stay valid: try again later. An event tells when it goes on."}

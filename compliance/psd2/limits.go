@@ -1,0 +1,147 @@
+package psd2
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/formats"
+)
+
+// limits are what is withheld of what a consent covers: transactions of before the window, unless the person has just
+// authenticated (RTS article 10a(1)(b)), and sensitive payment data (PSD2 article 67(2)(e)).
+func limits(f consent.Facts) *consent.Limits {
+	if !banks(f) || f.Step != consent.StepPermit {
+		return nil
+	}
+	l := &consent.Limits{Dataset: formats.Bank, Native: true, Mask: MaskCards}
+	if c := f.Consent; c == nil || !Strong(c.Method) || f.Now.Sub(c.Authenticated) > New {
+		l.From = Since(f.Now)
+	}
+	return l
+}
+
+// Since is the first day whose transactions are given at a time: 90 days before. Days are those of UTC.
+func Since(now time.Time) string { return now.UTC().AddDate(0, 0, -Window).Format(time.DateOnly) }
+
+// free are the members in which somebody wrote what they liked.
+var free = []string{"remittanceInformationUnstructured", "additionalInformation", "creditorName", "debtorName", "name", "product"}
+
+// MaskCards hides card numbers, with which fraud can be carried out (PSD2 article 4(32)), in the texts of a body: all but
+// their last four digits. It returns how many there were. The name of the owner and the account number are not sensitive.
+func MaskCards(body json.RawMessage) (json.RawMessage, int) {
+	if !mayHold(body) {
+		return body, 0
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return body, 0
+	}
+	n := 0
+	for _, name := range free {
+		var text string
+		if json.Unmarshal(members[name], &text) != nil {
+			continue
+		}
+		masked, found := mask(text)
+		if found == 0 {
+			continue
+		}
+		n += found
+		var value bytes.Buffer
+		enc := json.NewEncoder(&value)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(masked); err != nil {
+			return nil, n // rather nothing than a card number
+		}
+		members[name] = bytes.TrimSpace(value.Bytes())
+	}
+	if n == 0 {
+		return body, 0
+	}
+	out, err := json.Marshal(members)
+	if err != nil {
+		return nil, n
+	}
+	return out, n
+}
+
+// mayHold reports whether there are as many digits in a row, with a blank or a dash between some, as a card number has.
+func mayHold(text []byte) bool {
+	n := 0
+	for _, b := range text {
+		switch {
+		case b >= '0' && b <= '9':
+			if n++; n >= shortest {
+				return true
+			}
+		case b != ' ' && b != '-':
+			n = 0
+		}
+	}
+	return false
+}
+
+// The lengths of card numbers (ISO/IEC 7812-1).
+const (
+	shortest = 13
+	longest  = 19
+)
+
+// mask hides the card numbers in a text.
+func mask(text string) (string, int) {
+	var out strings.Builder
+	found := 0
+	for i := 0; i < len(text); {
+		end, digits := run(text[i:])
+		if len(digits) == 0 {
+			out.WriteByte(text[i])
+			i++
+			continue
+		}
+		if isCard(digits) {
+			out.WriteString("************" + digits[len(digits)-4:])
+			found++
+		} else {
+			out.WriteString(text[i : i+end])
+		}
+		i += end
+	}
+	return out.String(), found
+}
+
+// run is a run of digits at the beginning of a text, with single blanks or dashes between them, and where it ends.
+func run(text string) (end int, digits string) {
+	var d strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			d.WriteByte(c)
+			end = i + 1
+		case (c == ' ' || c == '-') && end == i && d.Len() > 0: // one, after a digit
+		default:
+			return end, d.String()
+		}
+	}
+	return end, d.String()
+}
+
+// isCard reports whether digits are a card number: of a payment scheme, and with its check digit (ISO/IEC 7812-1 annex B).
+func isCard(digits string) bool {
+	if len(digits) < shortest || len(digits) > longest || !strings.ContainsRune("23456", rune(digits[0])) {
+		return false
+	}
+	sum := 0
+	for i := range len(digits) {
+		n := int(digits[len(digits)-1-i] - '0')
+		if i%2 == 1 {
+			if n *= 2; n > 9 {
+				n -= 9
+			}
+		}
+		sum += n
+	}
+	return sum%10 == 0
+}

@@ -1,0 +1,49 @@
+package consent
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A run is what a service reads of payment accounts in one go: many requests, for the pages of several accounts. It lasts
+// for a quarter of an hour at the most; what comes later is another one. Which requests a person asked for just then, and
+// which nobody did, never are in one run.
+const runTime = 15 * time.Minute
+
+// runs finds out to which run an access belongs, and how many runs there were within 24 hours that nobody asked for. All
+// consents between the service and the person count, lest several be asked for.
+func (a *Authority) runs(ctx context.Context, tx *sql.Tx, c *Consent, x *AccessFacts, now time.Time) error {
+	const both = `consent IN (SELECT id FROM consent_consent WHERE person = $1 AND service = $2)`
+	err := tx.QueryRowContext(ctx, `SELECT session FROM consent_access WHERE `+both+` AND session <> '' AND present = $3 AND begun > $4
+		GROUP BY session HAVING min(begun) > $5 ORDER BY min(begun) DESC LIMIT 1`, c.Person, c.Service, x.Present, micro(now.Add(-2*runTime)), micro(now.Add(-runTime))).Scan(&x.Session)
+	if errors.Is(err, sql.ErrNoRows) {
+		x.Session, err = newID(), nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the run of accesses: %w", err)
+	}
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT session FROM consent_access WHERE `+both+` AND session <> '' AND NOT present AND session <> $3 AND begun > $4
+		GROUP BY session HAVING min(begun) > $5) AS runs`, c.Person, c.Service, x.Session, micro(now.Add(-24*time.Hour-runTime)), micro(now.Add(-24*time.Hour))).Scan(&x.Unattended)
+	if err != nil {
+		return fmt.Errorf("count the runs of accesses: %w", err)
+	}
+	if !x.Present {
+		x.Unattended++
+	}
+	return nil
+}
+
+// limits are what the packs in force withhold.
+func (a *Authority) limits(f Facts) (list []Limits) {
+	for i := range a.packs {
+		if p := &a.packs[i]; p.Limits != nil && p.inForce(f.Now) {
+			if l := p.Limits(f); l != nil {
+				list = append(list, *l)
+			}
+		}
+	}
+	return list
+}
