@@ -153,6 +153,7 @@ type Pack struct {
 	Until   time.Time // zero: until further notice
 	Source  []byte    // the text of the rules, which its hash is of
 	Rules   []Rule
+	About   func([]Detail) bool // whether it has to do with some details at all; nil: it always has
 	Limits  func(Facts) *Limits // of what a permit covers; nil: none
 	Draft   bool                // no law yet
 }
@@ -180,6 +181,17 @@ func (p *Pack) Judge(f Facts) (refusals []*Refusal) {
 		}
 	}
 	return refusals
+}
+
+// Laws returns the names of the packs in force that have to do with some details, for a person to know.
+func (a *Authority) Laws(details []Detail) (names []string) {
+	now := a.now()
+	for i := range a.packs {
+		if p := &a.packs[i]; p.inForce(now) && (p.About == nil || p.About(details)) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // checkPacks refuses two texts of one law that are in force at the same time: which of them counts nobody could say.

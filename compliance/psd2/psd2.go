@@ -49,6 +49,7 @@ func Pack() consent.Pack {
 	return consent.Pack{
 		Name: "psd2", Version: "2023-07-25", From: time.Date(2023, 7, 25, 0, 0, 0, 0, time.UTC), Source: []byte(sourcePack + sourceLimits),
 		Rules:  []consent.Rule{certificateShown, certificateHolds, roleHeld, certificateIsTheService, accountsDesignated, stronglyAuthenticated, authenticatedLately, notTooOften},
+		About:  accounts,
 		Limits: limits,
 	}
 }
@@ -64,20 +65,22 @@ func banks(f consent.Facts) bool {
 	if !slices.Contains(f.Operator.Roles, Role) {
 		return false
 	}
-	has := func(list []consent.Detail) bool {
-		return slices.ContainsFunc(list, func(d consent.Detail) bool {
-			return d.Type != consent.InstanceMove && slices.Contains(d.Datasets, formats.Bank)
-		})
-	}
 	switch f.Step {
 	case consent.StepAsk:
-		return has(f.Asked)
+		return accounts(f.Asked)
 	case consent.StepGrant, consent.StepRenew:
-		return has(f.Granted)
+		return accounts(f.Granted)
 	case consent.StepPermit:
 		return f.Access != nil && slices.Contains(f.Access.Datasets, formats.Bank)
 	}
 	return false
+}
+
+// accounts reports whether details are about payment accounts.
+func accounts(list []consent.Detail) bool {
+	return slices.ContainsFunc(list, func(d consent.Detail) bool {
+		return d.Type != consent.InstanceMove && slices.Contains(d.Datasets, formats.Bank)
+	})
 }
 
 // identifies reports whether the service identifies itself at this step: when it asks, and whenever it reads.

@@ -36,6 +36,7 @@ type notice struct {
 	Privacy  string
 	Details  []asked
 	Advice   []string
+	Laws     []string  // the names of the rule packs under which it stands
 	Until    time.Time // of a consent that is given again; zero: as the details say
 }
 
@@ -75,6 +76,11 @@ func inLanguage(texts map[string]string, lang string) string {
 // keep renders a notice, and keeps it before anybody sees it. of is the request, or the consent, that it is about.
 func (w *Web) keep(ctx context.Context, of, lang string, n notice) (text template.HTML, hash string, err error) {
 	n.Operator, n.Privacy = w.opt.Operator, inLanguage(n.Service.Notices, lang)
+	details := make([]consent.Detail, len(n.Details))
+	for i := range n.Details {
+		details[i] = n.Details[i].Detail
+	}
+	n.Laws = w.opt.Authority.Laws(details)
 	content, err := w.Fragment("notice", lang, n)
 	if err != nil {
 		return "", "", err
