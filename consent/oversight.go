@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -196,6 +197,30 @@ func (a *Authority) Tallies(ctx context.Context) ([]Tally, error) {
 		return t, err
 	}, `SELECT service, CASE WHEN state IN ('ConsentGiven', 'RenewedConsentGiven') AND expires <= $1 THEN 'ConsentExpired' ELSE state END AS stands, paused > 0 AS rests, datasets, count(*), CAST(sum(accesses) AS BIGINT)
 		FROM consent_consent GROUP BY service, stands, rests, datasets ORDER BY service, stands, rests, datasets`, micro(a.now()))
+}
+
+// Valid walks the consents that are valid now, of all persons.
+func (a *Authority) Valid(ctx context.Context) iter.Seq2[Consent, error] {
+	return func(yield func(Consent, error) bool) {
+		for last := ""; ; {
+			page, err := scanAll(ctx, a.db.Read, "walk the consents", func(row *sql.Rows) (Consent, error) { return scanConsent(row) }, `
+				SELECT `+consentColumns+` FROM consent_consent c JOIN consent_revision r ON r.consent = c.id AND r.number = c.revision
+				WHERE c.id > $1 AND c.state IN ('ConsentGiven', 'RenewedConsentGiven') AND c.expires > $2 ORDER BY c.id LIMIT $3`, last, micro(a.now()), replayPage)
+			if err != nil {
+				yield(Consent{}, err)
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if len(page) < replayPage {
+				return
+			}
+			last = page[len(page)-1].ID
+		}
+	}
 }
 
 // Abroad is how many valid consents let a service take data out of Europe.

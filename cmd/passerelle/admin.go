@@ -42,6 +42,7 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("DELETE /admin/auditors/{id}", o.Only(o.DeleteAuditor))
 	mux.HandleFunc("POST /admin/evidence", o.Only(o.PostEvidence))
 	mux.HandleFunc("POST /admin/findings", o.Only(o.PostFindings))
+	mux.HandleFunc("GET /admin/processing", o.Only(o.GetProcessing))
 	mux.HandleFunc("GET /admin/matters", o.Only(o.GetMatters))
 	mux.HandleFunc("POST /admin/matters", o.Only(o.PostMatter))
 	mux.HandleFunc("PUT /admin/matters/{id}/prolongation", o.Only(o.PutProlongation))

@@ -33,15 +33,17 @@ func packsFor(roles []string) []consent.Pack {
 
 // auditCommand accounts for what was decided and read.
 type auditCommand struct {
-	Packs    auditPacks    `cmd:"" help:"List the rule packs, and which of them apply to this operator."`
-	Replay   auditReplay   `cmd:"" help:"Try everything that persons decided again under a rule pack, and list what would differ."`
-	Check    auditCheck    `cmd:"" help:"Look at what was decided and read since the last time, and tell what was found."`
-	Evidence auditEvidence `cmd:"" help:"Make evidence of what was between a person and a service, that anybody can check. That is itself logged."`
-	Verify   auditVerify   `cmd:"" help:"Check evidence, offline, and ask it whether there was a consent."`
-	Invite   auditInvite   `cmd:"" help:"Invite an auditor to the desk: read-only, until a day."`
-	Auditors auditAuditors `cmd:"" help:"List who was invited to audit."`
-	Revoke   auditRevoke   `cmd:"" help:"Take an auditor's invitation back, at once."`
-	Matter   auditMatter   `cmd:"" help:"The register of breaches, persons' requests, authorities' inquiries, changes and fees, with their clocks."`
+	Packs        auditPacks        `cmd:"" help:"List the rule packs, and which of them apply to this operator."`
+	Replay       auditReplay       `cmd:"" help:"Try everything that persons decided again under a rule pack, and list what would differ."`
+	Check        auditCheck        `cmd:"" help:"Look at what was decided and read since the last time, and tell what was found."`
+	Evidence     auditEvidence     `cmd:"" help:"Make evidence of what was between a person and a service, that anybody can check. That is itself logged."`
+	Verify       auditVerify       `cmd:"" help:"Check evidence, offline, and ask it whether there was a consent."`
+	Invite       auditInvite       `cmd:"" help:"Invite an auditor to the desk: read-only, until a day."`
+	Auditors     auditAuditors     `cmd:"" help:"List who was invited to audit."`
+	Revoke       auditRevoke       `cmd:"" help:"Take an auditor's invitation back, at once."`
+	Processing   auditProcessing   `cmd:"" help:"Print the record of processing activities (GDPR art. 30), as far as consents say it."`
+	Notification auditNotification `cmd:"" help:"Print the notification to the competent authority (DGA art. 11), as far as the profile says it."`
+	Matter       auditMatter       `cmd:"" help:"The register of breaches, persons' requests, authorities' inquiries, changes and fees, with their clocks."`
 }
 
 type auditPacks struct{}

@@ -217,3 +217,79 @@ type matterClose struct {
 func (c *matterClose) Run(ctx context.Context, p *program) error {
 	return p.matters(ctx, http.MethodPut, "/admin/matters/"+url.PathEscape(c.ID)+"/outcome", map[string]string{"text": c.Outcome})
 }
+
+type auditProcessing struct{}
+
+// Run prints the record.
+func (c *auditProcessing) Run(ctx context.Context, p *program) error {
+	var record audit.Processing
+	if err := p.administer(ctx, http.MethodGet, "/admin/processing", nil, &record); err != nil {
+		return err
+	}
+	if p.JSON {
+		return p.printJSON(record)
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(p.out, format+"\n", args...) }
+	say("Record of processing activities of %s, %s (GDPR art. 30)", record.Operator, record.Made.Format(time.DateOnly))
+	if len(record.Activities) == 0 {
+		say("There are no valid consents: no service does anything with data.")
+	}
+	for _, a := range record.Activities {
+		many := fmt.Sprintf("%d consents", a.Persons.Count)
+		if a.Persons.Hidden {
+			many = "fewer than 5 consents"
+		}
+		say("\n%s (%s, %s): %s", a.Service, a.Client, a.Contact, many)
+		say("  purpose     %s: %s", a.Purpose, a.Said["en"])
+		say("  data        %s", joined(a.Datasets))
+		for _, r := range a.Recipients {
+			say("  recipient   %s, %s", r.Name, r.Country)
+		}
+		if len(a.Countries) > 0 {
+			say("  countries   %s (%s)", strings.Join(a.Countries, ", "), strings.Join(a.Safeguards, "; "))
+		}
+		say("  kept for    %s", strings.Join(a.Retention, ", "))
+	}
+	say("\nHow data are protected here:")
+	for _, s := range record.Security {
+		say("  - %s", s)
+	}
+	return nil
+}
+
+func joined[T ~string](list []T) string {
+	texts := make([]string, len(list))
+	for i, t := range list {
+		texts[i] = string(t)
+	}
+	return strings.Join(texts, ", ")
+}
+
+type auditNotification struct{}
+
+// Run prints the notification.
+func (c *auditNotification) Run(ctx context.Context, p *program) error {
+	g, err := p.openGateway()
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := g.vkey(ctx)
+	if err != nil {
+		return err
+	}
+	witness, err := g.witnessKey(ctx)
+	if err != nil {
+		return err
+	}
+	n := audit.NewNotification(signed.Statement.Operator, signed.Fingerprint(), key, witness, time.Now())
+	if p.JSON {
+		return p.printJSON(n)
+	}
+	_, err = fmt.Fprint(p.out, n.Text())
+	return err
+}

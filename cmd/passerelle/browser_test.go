@@ -433,6 +433,9 @@ func (v *visit) downloads() {
 	if out := mustCall(v.t, "--data", v.data, "--json", "inspect", file); !strings.Contains(out, "recovery_key") {
 		v.t.Errorf("the claims do not name the recovery key: %.500s", out)
 	}
+	if out := mustCall(v.t, "--data", v.data, "inspect", file, "--records", "consents"); !strings.Contains(out, `"type":"receipt"`) || !strings.Contains(out, `"type":"accesses"`) || !strings.Contains(out, "consent.withdrawn") {
+		v.t.Errorf("the archive does not hold what was decided: %.500s", out)
+	}
 	v.press("download.remove")
 	v.read("download.removed")
 }

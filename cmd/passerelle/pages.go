@@ -79,7 +79,7 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if s.account, err = operatorsweb.New(common, options); err != nil {
 		return err
 	}
-	takeouts, err := transfer.OpenTakeouts(ctx, s.db, s.jobs, transfer.TakeoutOptions{Dir: g.takeoutDir(), Export: s.takeout(g)})
+	takeouts, err := transfer.OpenTakeouts(ctx, s.db, s.jobs, transfer.TakeoutOptions{Dir: g.takeoutDir(), Export: s.takeout(g, issuer)})
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,14 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 func (g *gateway) takeoutDir() string { return filepath.Join(g.dir, "takeouts") }
 
 // takeout makes the archive that a person downloads.
-func (s *server) takeout(g *gateway) func(context.Context, string, string, bool, transfer.Observer) (archive.Sealed, error) {
+func (s *server) takeout(g *gateway, issuer string) func(context.Context, string, string, bool, transfer.Observer) (archive.Sealed, error) {
 	return func(ctx context.Context, person, out string, sealed bool, observe transfer.Observer) (archive.Sealed, error) {
 		source, err := openSource(ctx, g, "home:"+person)
 		if err != nil {
 			return archive.Sealed{}, err
 		}
 		defer source.Close()
-		e, err := g.exportOf(ctx, "home:"+person, source)
+		e, err := g.exportOf(ctx, "home:"+person, transfer.With(source, s.dossier(g, issuer, person)))
 		if err != nil {
 			return archive.Sealed{}, err
 		}

@@ -98,6 +98,15 @@ func (a *API) PostFindings(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, map[string]any{"findings": list})
 }
 
+// GetProcessing returns the record of processing activities.
+func (a *API) GetProcessing(w http.ResponseWriter, r *http.Request) error {
+	p, err := a.Desk.Processing(r.Context())
+	if err != nil {
+		return err
+	}
+	return answer(w, p)
+}
+
 // GetMatters lists what the operator has to deal with.
 func (a *API) GetMatters(w http.ResponseWriter, r *http.Request) error {
 	list, err := a.Desk.Matters(r.Context(), true)

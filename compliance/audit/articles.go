@@ -43,11 +43,13 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "9(2)(a)", says("For health data the purpose is said explicitly.", "Pour les données de santé, le but est dit explicitement."), rule),
 		article("GDPR", "12(3)", says("A person’s request is answered within a month; two more, where they are told why.", "Il est répondu à la demande d’une personne en un mois ; deux de plus si elle en connaît la raison."), check, people),
 		article("GDPR", "13", says("Who asks, why, for how long, who else gets it, and where: all of it is said before.", "Qui demande, pourquoi, pour combien de temps, qui d’autre reçoit, et où : tout est dit avant."), rule, check),
+		article("GDPR", "15", says("A person gets a copy of all that is kept of them: what they decided, who read what, their receipts, what the log says.", "La personne reçoit copie de tout ce qui est gardé d’elle : ce qu’elle a décidé, qui a lu quoi, ses reçus, ce que dit le journal."), test),
 		article("GDPR", "17", says("A person can be forgotten: what opens their entries in the log is destroyed, and every proof still verifies.", "Une personne peut être oubliée : ce qui ouvre ses entrées du journal est détruit, et chaque preuve reste vérifiable."), test),
 		article("GDPR", "17(3)", says("What proves a consent is kept only as long as a claim may be made.", "Ce qui prouve un consentement n’est gardé que tant qu’une réclamation reste possible."), test),
 		article("GDPR", "19", says("Services are told that a consent has ended; those that do not answer are named.", "Les services apprennent qu’un consentement a pris fin ; ceux qui ne répondent pas sont nommés."), check, report),
 		article("GDPR", "20", says("A person takes everything with them, in open formats, and straight to another operator.", "La personne emporte tout, en formats ouverts, et directement chez un autre opérateur."), test),
 		article("GDPR", "25", says("Who has to check things sees pseudonyms and large numbers; who somebody is takes a reason, which is logged.", "Qui contrôle voit des pseudonymes et de grands nombres ; savoir qui est quelqu’un demande un motif, qui est consigné."), test),
+		article("GDPR", "30", says("A record of what services do with data is kept, and can be printed.", "Un registre de ce que les services font des données est tenu, et s’imprime."), test, people),
 		article("GDPR", "32", says("Data are encrypted on their way, and keys are kept apart from what they open.", "Les données circulent chiffrées, et les clés sont gardées à part de ce qu’elles ouvrent."), test, people),
 		article("GDPR", "33", says("A breach is told to the supervisory authority within 72 hours.", "Une violation est notifiée à l’autorité de contrôle dans les 72 heures."), check, people),
 		article("GDPR", "44", says("Countries outside of Europe are named, and nothing goes there that was not.", "Les pays hors d’Europe sont nommés, et rien n’y va qui ne l’ait été."), rule, report),
@@ -61,11 +63,13 @@ func gdprArticles() []compliance.Article {
 		"9(2)(a)": {tests: []string{"compliance/gdpr.TestRules"}},
 		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
 		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestRules"}},
+		"15":      {tests: []string{"consent.TestKept", "cmd/passerelle.TestWalk"}},
 		"17":      {tests: []string{"consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
 		"17(3)":   {tests: []string{"consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
 		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestTold", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
 		"20":      {tests: []string{"cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
 		"25":      {tests: []string{"compliance/audit.TestPseudonyms", "compliance/audit.TestSmallNumbers"}},
+		"30":      {tests: []string{"compliance/audit.TestProcessing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
 		"32":      {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
 		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
 		"44":      {tests: []string{"compliance/gdpr.TestRules", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
@@ -76,6 +80,7 @@ func gdprArticles() []compliance.Article {
 func dgaArticles() []compliance.Article {
 	rule, check, report, test, people := compliance.ByRule, compliance.ByCheck, compliance.ByReport, compliance.ByTest, compliance.ByPeople
 	list := []compliance.Article{
+		article("DGA", "11(6)", says("The notification to the competent authority says who the operator is and what it does; this program writes it from the operator’s profile.", "La notification à l’autorité compétente dit qui est l’opérateur et ce qu’il fait ; ce programme l’écrit d’après le profil de l’opérateur."), test, check, people),
 		article("DGA", "12(a)", says("Who intermediates uses the data for nothing else, and is a legal person of its own.", "L’intermédiaire n’utilise les données pour rien d’autre, et est une personne morale distincte."), rule, check),
 		article("DGA", "12(b)", says("Terms do not depend on whether other services are used.", "Les conditions ne dépendent pas de l’usage d’autres services."), people),
 		article("DGA", "12(c)", says("What is known of how the service is used serves the service only.", "Ce que l’on sait de l’usage du service ne sert qu’au service."), test, people),
@@ -95,6 +100,7 @@ func dgaArticles() []compliance.Article {
 	}
 	const law = "/desk/registers"
 	fill(list, map[string]filling{
+		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestNotification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
 		"12(a)": {checks: []string{checkNeutral}, tests: []string{"compliance/dga.TestArticle12a"}},
 		"12(b)": {why: says("This program sells nothing and has no prices. What contracts say, people must read.", "Ce programme ne vend rien et n’a pas de tarifs. Les contrats, des humains doivent les lire.")},
 		"12(c)": {tests: []string{"consent/oauth.TestSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},

@@ -93,7 +93,7 @@ func newOffice(t testing.TB, db *sqldb.DB) *office {
 		"GET /audit/withdrawals": a.Auditor(a.Withdrawals), "GET /audit/aggregates": a.Auditor(a.Aggregates), "GET /audit/registers": a.Auditor(a.Registers), "GET /audit/conduct": a.Auditor(a.Conduct),
 		"POST /audit/persons": a.Auditor(a.Find), "POST /audit/identities": a.Auditor(a.Identify),
 		"GET /admin/auditors": a.Only(a.GetAuditors), "POST /admin/auditors": a.Only(a.PostAuditor), "DELETE /admin/auditors/{id}": a.Only(a.DeleteAuditor), "POST /admin/evidence": a.Only(a.PostEvidence),
-		"POST /admin/findings": a.Only(a.PostFindings), "GET /admin/matters": a.Only(a.GetMatters), "POST /admin/matters": a.Only(a.PostMatter),
+		"POST /admin/findings": a.Only(a.PostFindings), "GET /admin/matters": a.Only(a.GetMatters), "GET /admin/processing": a.Only(a.GetProcessing), "POST /admin/matters": a.Only(a.PostMatter),
 		"PUT /admin/matters/{id}/prolongation": a.Only(a.PutProlongation), "PUT /admin/matters/{id}/outcome": a.Only(a.PutOutcome),
 	} {
 		mux.HandleFunc(pattern, do)
@@ -364,6 +364,9 @@ func TestInterface(t *testing.T) {
 		}
 	}
 	if status, got := o.call(t, "", http.MethodGet, "/admin/matters", nil); status != 200 || len(got["matters"].([]any)) != 1 {
+		t.Error(status, got)
+	}
+	if status, got := o.call(t, "", http.MethodGet, "/admin/processing", nil); status != 200 || len(got["activities"].([]any)) != 1 {
 		t.Error(status, got)
 	}
 	if status, _ := o.call(t, "", http.MethodDelete, "/admin/auditors/"+o.who.ID, nil); status != 200 {
