@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -140,6 +141,7 @@ func (p *program) administer(ctx context.Context, method, path string, body []by
 			return err
 		}
 		defer s.ledger.Close()
+		s.log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn})) // nobody else would say why
 		if err := s.serveAdmin(ctx, g.dir); err != nil {
 			return err
 		}

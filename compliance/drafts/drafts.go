@@ -16,14 +16,14 @@ import (
 //go:embed drafts.go
 var source string
 
-// never is after which no draft comes into force by itself.
+// never is when drafts come into force by themselves.
 var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // FIDA returns fida-draft@2023-06-28: the proposal for a regulation on a framework for financial data access, COM(2023)
 // 360. Article 8(2): a dashboard names, for each permission, the data user, the account or product, the purpose, the
 // categories of data, and the period of validity.
 func FIDA() consent.Pack {
-	return consent.Pack{Name: "fida-draft", Version: "2023-06-28", From: never, Source: []byte(source), Draft: true, Rules: []consent.Rule{
+	return consent.Pack{Name: "fida-draft", Version: "2023-06-28", From: never, Source: []byte("// fida-draft\n" + source), Draft: true, Rules: []consent.Rule{
 		named("FIDA (draft)", "8(2)(a)"), account("FIDA (draft)", "8(2)(a)(ii)"), purpose("FIDA (draft)", "8(2)(a)(iii)"), validity("FIDA (draft)", "8(2)(a)(v)"),
 	}}
 }
@@ -31,7 +31,7 @@ func FIDA() consent.Pack {
 // PSR returns psr-draft@2023-06-28: the proposal for a regulation on payment services, COM(2023) 367. Article 43(2): the
 // same of permissions to payment accounts.
 func PSR() consent.Pack {
-	return consent.Pack{Name: "psr-draft", Version: "2023-06-28", From: never, Source: []byte(source), Draft: true, Rules: []consent.Rule{
+	return consent.Pack{Name: "psr-draft", Version: "2023-06-28", From: never, Source: []byte("// psr-draft\n" + source), Draft: true, Rules: []consent.Rule{
 		named("PSR (draft)", "43(2)(a)(i)"), account("PSR (draft)", "43(2)(a)(ii)"), purpose("PSR (draft)", "43(2)(a)(iii)"), validity("PSR (draft)", "43(2)(a)(iv)"),
 	}}
 }
