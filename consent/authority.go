@@ -28,6 +28,8 @@ type Authority struct {
 	packs    []governing
 	now      func() time.Time
 	decided  func(context.Context, *sql.Tx, Consent) error
+	erased   func(context.Context, string) error
+	proofs   time.Duration
 	valid    *strict.Validator
 	services services
 	streams  *streams
@@ -47,6 +49,11 @@ type Options struct {
 	// Decided is called in the transaction of each decision about a consent that there was already, also of one to pause
 	// it or to let it go on, so that services are told. nil: nothing is done.
 	Decided func(context.Context, *sql.Tx, Consent) error
+	// Proofs is for how long after it what proves a decision is kept although the person wants to be forgotten, since a claim
+	// may be made that it refutes (GDPR article 17(3)(e)); 0: no longer than they want.
+	Proofs time.Duration
+	// Erased is called where all that is kept of a person's decisions is deleted; nil: nothing else is.
+	Erased func(ctx context.Context, person string) error
 	// Lease is how long an open stream may go on without asking whether it still may; 0 means 1.5 seconds.
 	Lease time.Duration
 	Now   func() time.Time      // nil: the clock
@@ -61,7 +68,7 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*A
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
 	}
-	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, stats: newStats(opt.Stat)}
+	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, erased: opt.Erased, proofs: opt.Proofs, stats: newStats(opt.Stat)}
 	if a.now == nil {
 		a.now = time.Now
 	}

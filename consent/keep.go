@@ -54,6 +54,9 @@ func (a *Authority) Keep(ctx context.Context) error {
 			break
 		}
 	}
+	if err := a.eraseDue(ctx); err != nil {
+		return err
+	}
 	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
 		old := a.now().Add(-undecided).UnixMicro()
 		for _, statement := range []string{

@@ -48,7 +48,11 @@ func (a *Authority) revise(ctx context.Context, tx *sql.Tx, c *Consent, rev Revi
 	if err := rev.store(ctx, tx, c, facts); err != nil {
 		return ledger.Event{}, err
 	}
-	return rev.event(c)
+	event, err := rev.event(c)
+	if a.proofs > 0 {
+		event.Keep = facts.Now.Add(a.proofs)
+	}
+	return event, err
 }
 
 // latest returns when the last of the details expires.

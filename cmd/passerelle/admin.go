@@ -35,6 +35,7 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("PUT /admin/services/{id}/suspension", a.Only(a.PutSuspension))
 	mux.HandleFunc("DELETE /admin/services/{id}/suspension", a.Only(a.DeleteSuspension))
 	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(a.EndConsents))
+	mux.HandleFunc("DELETE /admin/persons/{name}", a.Only(a.Erase))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))
 
 	o := s.auditAPI(allowed)

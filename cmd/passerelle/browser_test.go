@@ -252,6 +252,7 @@ func TestWalk(t *testing.T) {
 			v.downloads()
 			v.looksAround()
 			v.isAudited()
+			v.isErased()
 			t.Logf("%d pages were looked at", len(v.pages))
 		})
 	}

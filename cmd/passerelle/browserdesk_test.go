@@ -74,3 +74,20 @@ func (v *visit) isAudited() {
 	v.press("nav.sign-out")
 	v.read("desk-sign-in.title")
 }
+
+// isErased has the operator erase alice, while the gateway runs.
+func (v *visit) isErased() {
+	v.t.Helper()
+	out := filepath.Join(v.t.TempDir(), "certificate.jws")
+	said := mustCall(v.t, "--data", v.data, "person", "erase", "alice", "--out", out, "--yes")
+	for _, want := range []string{"alice is erased", "1 consents", "Invites SAS (privacy@invites.example) was told, and has not acknowledged it so far", "The log says so in leaf"} {
+		if !strings.Contains(said, want) {
+			v.t.Errorf("it does not say %q: %s", want, said)
+		}
+	}
+	v.open("/consents")
+	v.read("sign-in.title")
+	if out := mustCall(v.t, "--data", v.data, "--json", "audit", "check"); strings.Contains(out, `"broken"`) {
+		v.t.Errorf("the checks find something: %s", out)
+	}
+}

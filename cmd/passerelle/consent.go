@@ -32,7 +32,10 @@ func (g *gateway) openAuthority(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	s := &server{ledger: log, log: slog.New(slog.DiscardHandler)}
-	err = s.openAuthority(ctx, g)
+	err = s.openEvents(ctx, g) // services are told as soon as a gateway runs
+	if err == nil {
+		err = s.openAuthority(ctx, g)
+	}
 	if err == nil {
 		err = s.openDesk(ctx, g)
 	}
@@ -40,6 +43,22 @@ func (g *gateway) openAuthority(ctx context.Context) (*server, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	return s, nil
+}
+
+// openEvents opens what keeps, until it is told, what services are to be told.
+func (s *server) openEvents(ctx context.Context, g *gateway) (err error) {
+	if s.db, err = g.openDB(ctx); err != nil {
+		return err
+	}
+	config := jobs.Config{Log: s.log}
+	if s.metrics != nil {
+		config.Metrics = s.metrics
+	}
+	if s.jobs, err = jobs.New(ctx, s.db, config); err != nil {
+		return err
+	}
+	s.events, err = events.New(ctx, s.db, s.jobs)
+	return err
 }
 
 // openAuthority opens who decides, over the log that is open.
@@ -51,9 +70,9 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	if s.db, err = g.openDB(ctx); err != nil {
 		return err
 	}
-	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles())}
+	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles()), Proofs: g.proofs}
 	if s.events != nil {
-		options.Decided = s.events.Changed
+		options.Decided, options.Erased = s.events.Changed, s.events.Erase
 	}
 	if s.metrics != nil {
 		options.Stat = s.metrics
@@ -74,13 +93,7 @@ func operatorFacts(o statement.Operator) consent.OperatorFacts {
 
 // openConsent opens what asks persons, and serves their data to services.
 func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, issuer string) (err error) {
-	if s.db, err = g.openDB(ctx); err != nil {
-		return err
-	}
-	if s.jobs, err = jobs.New(ctx, s.db, jobs.Config{Log: s.log, Metrics: s.metrics}); err != nil {
-		return err
-	}
-	if s.events, err = events.New(ctx, s.db, s.jobs); err != nil {
+	if err := s.openEvents(ctx, g); err != nil {
 		return err
 	}
 	if err := s.openAuthority(ctx, g); err != nil {

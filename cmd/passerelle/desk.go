@@ -8,10 +8,8 @@ import (
 
 	complianceapi "github.com/passerelle-cloud/passerelle/compliance/api"
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
-	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
-	"github.com/passerelle-cloud/passerelle/internal/jobs"
 )
 
 // openDesk opens what answers auditors.
@@ -28,21 +26,11 @@ func (s *server) openDesk(ctx context.Context, g *gateway) error {
 	if err != nil {
 		return fmt.Errorf("the secret that pseudonyms are made with: %w", err)
 	}
-	told := s.events
-	if told == nil { // nobody is told anything now, but what was is read
-		queue, err := jobs.New(ctx, s.db, jobs.Config{Log: s.log})
-		if err != nil {
-			return err
-		}
-		if told, err = events.New(ctx, s.db, queue); err != nil {
-			return err
-		}
-	}
 	auditors, err := audit.OpenAuditors(ctx, s.db, s.ledger, secret, nil)
 	if err != nil {
 		return err
 	}
-	maker := audit.Maker{Authority: s.authority, Ledger: s.ledger, Packs: packs(), Told: told.Of, Statement: g.statement, Signer: func(ctx context.Context) (crypto.Signer, error) {
+	maker := audit.Maker{Authority: s.authority, Ledger: s.ledger, Packs: packs(), Told: s.events.Of, Statement: g.statement, Signer: func(ctx context.Context) (crypto.Signer, error) {
 		store, err := g.keys(ctx)
 		if err != nil {
 			return nil, err
@@ -50,7 +38,7 @@ func (s *server) openDesk(ctx context.Context, g *gateway) error {
 		signer, err := store.Signer(ctx, statement.UseArchive)
 		return signer.Signer, err
 	}}
-	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: told, Operator: operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
+	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
 	return nil
 }
 

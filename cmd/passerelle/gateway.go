@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -25,6 +26,7 @@ import (
 type gateway struct {
 	dir      string
 	database string           // empty: the file in the folder
+	proofs   time.Duration    // for how long what proves a consent is kept
 	vault    keys.VaultConfig // Address "": keys and secrets are files in the folder
 	opened   *keys.Vault
 	store    keys.Store
@@ -49,7 +51,7 @@ func (p *program) openGateway() (*gateway, error) {
 	if p.Database != "" && !strings.HasPrefix(p.Database, "postgres://") && !strings.HasPrefix(p.Database, "postgresql://") {
 		return nil, fmt.Errorf("%w: --database takes a postgres:// URL", errUsage)
 	}
-	return &gateway{dir: dir, database: p.Database, vault: p.vaultFlags.config()}, nil
+	return &gateway{dir: dir, database: p.Database, proofs: p.KeepProofs, vault: p.vaultFlags.config()}, nil
 }
 
 // dataHome is where programs keep a user's data (XDG Base Directory Specification).

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	_ "time/tzdata" // calendars need time zones, also where the machine has none
 
@@ -22,9 +23,10 @@ import (
 
 // program is the command line. Flags, environment variables and messages say the same names.
 type program struct {
-	Data     string `help:"Folder of the gateway: its keys, its database, whom it trusts." env:"PASSERELLE_DATA" placeholder:"DIR" type:"path"`
-	Database string `help:"PostgreSQL database (postgres://…) for the instances and the log, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
-	JSON     bool   `name:"json" help:"Print what was done as JSON, for machines."`
+	Data       string        `help:"Folder of the gateway: its keys, its database, whom it trusts." env:"PASSERELLE_DATA" placeholder:"DIR" type:"path"`
+	Database   string        `help:"PostgreSQL database (postgres://…) for the instances and the log, in the place of the SQLite file in the folder; blobs stay in the folder." env:"PASSERELLE_DATABASE" placeholder:"URL"`
+	KeepProofs time.Duration `help:"For how long what proves a consent is kept although the person wants to be erased, counted from each decision: 43800h is five years." env:"PASSERELLE_KEEP_PROOFS" placeholder:"DURATION"`
+	JSON       bool          `name:"json" help:"Print what was done as JSON, for machines."`
 
 	Config     kong.ConfigFlag `help:"JSON file with flags by their names; what is given on the command line goes before." env:"PASSERELLE_CONFIG" placeholder:"FILE"`
 	vaultFlags `embed:"" prefix:"vault-"`

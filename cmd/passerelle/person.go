@@ -25,6 +25,7 @@ type personCommand struct {
 	ReadOnly personReadOnly `cmd:"" help:"Let an instance be read but not written, or be written again."`
 	Invite   personInvite   `cmd:"" help:"Make an invitation: a link by which somebody makes an account."`
 	Password personPassword `cmd:"" help:"Set the password by which a person signs in; every session of theirs ends."`
+	Erase    personErase    `cmd:"" help:"Remove a person altogether, with what they decided and the key to their entries in the log, and write a signed certificate."`
 	Remove   personRemove   `cmd:"" help:"Delete an instance with everything in it, and the person's account."`
 }
 

@@ -162,6 +162,37 @@ func (a *Admin) PostInvitation(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"initial_access_token": token, "expires": until})
 }
 
+// erased is the answer of Erase.
+type erased struct {
+	Ended    int       `json:"consents_ended"`
+	Consents int       `json:"consents_deleted"`
+	Requests int       `json:"requests_deleted"`
+	Accesses int       `json:"accesses_deleted"`
+	Leaf     int64     `json:"leaf"` // -1: none
+	Hash     string    `json:"leaf_hash,omitempty"`
+	Log      string    `json:"log,omitempty"`
+	Until    time.Time `json:"until,omitzero"` // what proves the consents is kept so long
+}
+
+// Erase deletes what is kept of a person's decisions, and the key to their entries in the log.
+func (a *Admin) Erase(w http.ResponseWriter, r *http.Request) {
+	e, err := a.Authority.Erase(r.Context(), r.PathValue("name"))
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	shown := erased{e.Ended, e.Consents, e.Requests, e.Accesses, -1, "", "", e.Until}
+	if e.Leaf != nil {
+		entries, checkpoint, err := e.Leaf.Wait(r.Context())
+		if err != nil {
+			a.fail(w, err)
+			return
+		}
+		shown.Leaf, shown.Hash, shown.Log = entries[0].Index, entries[0].Hash.String(), string(checkpoint.Note)
+	}
+	answer(w, shown)
+}
+
 // EndConsents ends all consents of a person, whose instance is about to be removed.
 func (a *Admin) EndConsents(w http.ResponseWriter, r *http.Request) {
 	n, err := a.Authority.EndAll(r.Context(), r.PathValue("name"), "the instance was removed")

@@ -237,8 +237,20 @@ func (e *Events) record(ctx context.Context, id, answer string, acknowledged boo
 		at = e.opt.Now().UnixMicro()
 	}
 	_, err := e.db.Write.ExecContext(ctx, `UPDATE events_event SET tried = tried + 1, answer = $2, acknowledged = $3 WHERE id = $1`, id, answer, at)
+	if err == nil && acknowledged { // of a person who was erased meanwhile nothing stays
+		_, err = e.db.Write.ExecContext(ctx, `DELETE FROM events_event WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM consent_consent c WHERE c.id = events_event.consent)`, id)
+	}
 	if err != nil {
 		return fmt.Errorf("record what the service answered: %w", err)
+	}
+	return nil
+}
+
+// Erase deletes what services were told of a person and have acknowledged. What they have not they are told on, and it is
+// deleted then.
+func (e *Events) Erase(ctx context.Context, person string) error {
+	if _, err := e.db.Write.ExecContext(ctx, `DELETE FROM events_event WHERE person = $1 AND acknowledged > 0`, person); err != nil {
+		return fmt.Errorf("delete what services were told: %w", err)
 	}
 	return nil
 }
@@ -294,4 +306,45 @@ func (e *Events) Answers(ctx context.Context, since time.Time) (took []time.Dura
 	}
 	err = e.db.Read.QueryRowContext(ctx, `SELECT count(*) FROM events_event WHERE acknowledged = 0 AND state IN `+ended+` AND made >= $1`, since.UnixMicro()).Scan(&silent)
 	return took, silent, err
+}
+
+// Recipient is a service that had a consent of a person, and whether it has acknowledged that the last one ended.
+type Recipient struct {
+	Service      string
+	LegalName    string
+	Contact      string
+	Told         time.Time // zero: there was nothing to tell
+	Acknowledged time.Time // zero: not yet
+}
+
+// Recipients lists the services that had consents of a person.
+func (e *Events) Recipients(ctx context.Context, person string) ([]Recipient, error) {
+	rows, err := e.db.Read.QueryContext(ctx, `SELECT s.id, s.document, COALESCE(max(v.made), 0), COALESCE(min(v.acknowledged), 0) FROM consent_consent c JOIN consent_service s ON s.id = c.service
+		LEFT JOIN events_event v ON v.consent = c.id AND v.revision = c.revision AND v.state IN `+ended+` WHERE c.person = $1 GROUP BY s.id, s.document ORDER BY s.id`, person)
+	if err != nil {
+		return nil, fmt.Errorf("list who had data: %w", err)
+	}
+	defer rows.Close()
+	var list []Recipient
+	for rows.Next() {
+		var r Recipient
+		var document string
+		var told, acknowledged int64
+		if err := rows.Scan(&r.Service, &document, &told, &acknowledged); err != nil {
+			return nil, err
+		}
+		var s consent.Service
+		if err := json.Unmarshal([]byte(document), &s); err != nil {
+			return nil, err
+		}
+		r.LegalName, r.Contact = s.LegalName, s.Contact
+		if told > 0 {
+			r.Told = time.UnixMicro(told).UTC()
+		}
+		if acknowledged > 0 {
+			r.Acknowledged = time.UnixMicro(acknowledged).UTC()
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
 }

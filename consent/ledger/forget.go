@@ -14,32 +14,38 @@ import (
 // returns an error wrapping ErrRetained before the time until which an event must be kept, and ErrUnknown if nothing
 // is logged. One that broke off goes on when the ledger is opened, or Forget is called, again.
 func (l *Ledger) Forget(ctx context.Context, person string) error {
-	name := l.persons.name(person)
-	resumed, err := l.finishErasure(ctx, name)
-	if err == nil && !resumed {
-		err = l.end(ctx, person, name)
-	}
-	if err != nil {
-		return fmt.Errorf("forget a person: %w", err)
-	}
-	return nil
+	_, err := l.Erase(ctx, person)
+	return err
 }
 
-func (l *Ledger) end(ctx context.Context, person, name string) error {
-	if _, err := l.persons.of(ctx, person, false); err != nil {
-		return err
+// Erase is Forget, and returns the last leaf of the person; nil where one that broke off was finished.
+func (l *Ledger) Erase(ctx context.Context, person string) (*Logged, error) {
+	name := l.persons.name(person)
+	var logged *Logged
+	resumed, err := l.finishErasure(ctx, name)
+	if err == nil && !resumed {
+		logged, err = l.end(ctx, person, name)
 	}
-	var err error
+	if err != nil {
+		return nil, fmt.Errorf("forget a person: %w", err)
+	}
+	return logged, nil
+}
+
+func (l *Ledger) end(ctx context.Context, person, name string) (logged *Logged, err error) {
+	if _, err := l.persons.of(ctx, person, false); err != nil {
+		return nil, err
+	}
 	for range maxTries {
-		if _, err = l.Append(ctx, Event{Person: person, Class: Erasure, Type: "erasure", forget: true}); !errors.Is(err, errBusy) {
+		if logged, err = l.Append(ctx, Event{Person: person, Class: Erasure, Type: "erasure", forget: true}); !errors.Is(err, errBusy) {
 			break
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = l.finishErasure(ctx, name)
-	return err
+	return logged, err
 }
 
 // mayEnd says whether a chain may end here.

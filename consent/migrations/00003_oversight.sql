@@ -30,6 +30,13 @@ CREATE TABLE consent_ending (
 );
 CREATE INDEX consent_ending_asked ON consent_ending (asked);
 
+-- Persons who want to be forgotten, and from when on they can be.
+CREATE TABLE consent_erasure (
+    person TEXT   PRIMARY KEY,
+    due    BIGINT NOT NULL
+);
+CREATE INDEX consent_erasure_due ON consent_erasure (due);
+
 -- What rules refused, counted by day.
 CREATE TABLE consent_refused (
     day     TEXT   NOT NULL, -- UTC, 2006-01-02

@@ -44,19 +44,7 @@ func Sign(ctx context.Context, receipt []byte, kid string, key crypto.Signer) (s
 	if _, err := ParseReceipt(receipt); err != nil {
 		return "", fmt.Errorf("sign the receipt: %w", err)
 	}
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	options := (&jose.SignerOptions{}).WithType(signedType).WithContentType(contentType).WithHeader("kid", kid)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: cryptosigner.Opaque(key)}, options)
-	if err != nil {
-		return "", fmt.Errorf("sign the receipt: %w", err)
-	}
-	signed, err := signer.Sign(receipt)
-	if err != nil {
-		return "", fmt.Errorf("sign the receipt: %w", err)
-	}
-	jws, err := signed.CompactSerialize()
+	jws, err := SignAs(ctx, signedType, contentType, receipt, kid, key)
 	if err != nil {
 		return "", fmt.Errorf("sign the receipt: %w", err)
 	}
@@ -64,6 +52,24 @@ func Sign(ctx context.Context, receipt []byte, kid string, key crypto.Signer) (s
 		return "", fmt.Errorf("sign the receipt: what the key made cannot be verified: %w", err)
 	}
 	return jws, nil
+}
+
+// SignAs signs bytes as another kind of document than a receipt, which its type tells apart (RFC 8725 section 3.11), and
+// returns a compact JWS.
+func SignAs(ctx context.Context, typ, content string, payload []byte, kid string, key crypto.Signer) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithContentType(jose.ContentType(content)).WithHeader("kid", kid)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: cryptosigner.Opaque(key)}, options)
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
 }
 
 // Open verifies a signed receipt against keys, and returns the receipt and its exact bytes. Anything that [Sign] would
