@@ -31,6 +31,9 @@ func (v *visit) isAudited() {
 		v.read("desk-" + page + ".title")
 		v.inspect("desk-" + page)
 	}
+	v.open("/desk/rules/gdpr")
+	v.read("desk.in-force")
+	v.inspect("desk-rules")
 	v.open("/desk")
 	v.See("Ada Contrôle")
 	v.inspect("desk")

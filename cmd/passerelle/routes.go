@@ -52,6 +52,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /desk/sign-in", d.DoSignIn)
 	mux.HandleFunc("POST /desk/sign-out", d.DoSignOut)
 	mux.HandleFunc("GET /desk/articles", d.For(d.Articles))
+	mux.HandleFunc("GET /desk/rules/{pack}", d.For(d.Rules))
 	mux.HandleFunc("GET /desk/questions", d.For(d.Questions))
 	mux.HandleFunc("POST /desk/questions", d.For(d.Ask))
 	mux.HandleFunc("POST /desk/evidence", d.For(d.Evidence))

@@ -104,6 +104,20 @@ func (d *Desk) Articles(ctx context.Context, who *Auditor) ([]Assessed, error) {
 	return list, nil
 }
 
+// Rules returns a rule pack with its text, whose SHA-256 is in the log with each decision under it. The error wraps
+// [consent.ErrNotFound].
+func (d *Desk) Rules(ctx context.Context, who *Auditor, name string) (*consent.Pack, error) {
+	if err := d.asked(ctx, who, "rules", map[string]string{"pack": name}); err != nil {
+		return nil, err
+	}
+	for i := range d.Packs {
+		if p := &d.Packs[i]; p.Name == name || p.ID() == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("the pack %.60q: %w", name, consent.ErrNotFound)
+}
+
 // Case is a consent as an auditor sees it: the person by a pseudonym.
 type Case struct {
 	Consent   string             `json:"consent"`

@@ -248,6 +248,15 @@ func (w *Web) Articles(s *seat) error {
 	return w.show(s, "desk-articles", "articles", page)
 }
 
+// Rules shows the text of a rule pack.
+func (w *Web) Rules(s *seat) error {
+	pack, err := w.opt.Desk.Rules(s.r.Context(), s.who, s.r.PathValue("pack"))
+	if err != nil {
+		return err
+	}
+	return w.show(s, "desk-rules", "articles", pack)
+}
+
 // in is a text in a language, or else in English.
 func in(texts map[string]string, lang string) string {
 	if text := texts[lang]; text != "" {

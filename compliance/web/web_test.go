@@ -80,7 +80,7 @@ func newOffice(t testing.TB, db *sqldb.DB) *office {
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]http.HandlerFunc{
 		"GET /desk": pages.For(pages.Home), "GET /desk/sign-in": pages.SignIn, "POST /desk/sign-in": pages.DoSignIn, "POST /desk/sign-out": pages.DoSignOut,
-		"GET /desk/articles": pages.For(pages.Articles), "GET /desk/questions": pages.For(pages.Questions), "POST /desk/questions": pages.For(pages.Ask),
+		"GET /desk/articles": pages.For(pages.Articles), "GET /desk/rules/{pack}": pages.For(pages.Rules), "GET /desk/questions": pages.For(pages.Questions), "POST /desk/questions": pages.For(pages.Ask),
 		"POST /desk/evidence": pages.For(pages.Evidence), "POST /desk/persons": pages.For(pages.Find), "POST /desk/identities": pages.For(pages.Identify),
 		"GET /desk/consents/{id}": pages.For(pages.Consent), "GET /desk/transfers": pages.For(pages.Transfers), "GET /desk/withdrawals": pages.For(pages.Withdrawals),
 		"GET /desk/numbers": pages.For(pages.Numbers), "GET /desk/registers": pages.For(pages.Registers), "GET /desk/conduct": pages.For(pages.Conduct),
@@ -181,6 +181,7 @@ func TestDesk(t *testing.T) {
 	for path, says := range map[string]string{
 		"/desk":                        "Ada &lt;b&gt;Contrôle",
 		"/desk/articles":               "à regarder",
+		"/desk/rules/gdpr":             "func Pack() consent.Pack",
 		"/desk/questions":              "Y en avait-il un",
 		"/desk/consents/" + c.ID:       "&lt;i&gt;enough",
 		"/desk/transfers":              "Identifiant de l’accès",
@@ -204,7 +205,7 @@ func TestDesk(t *testing.T) {
 			}
 		}
 	}
-	for path, status := range map[string]int{"/desk/consents/nothing": 404, "/desk/transfers?id=%27%3B--": 404, "/desk/withdrawals?days=x": 400, "/desk/withdrawals?days=99999": 400} {
+	for path, status := range map[string]int{"/desk/consents/nothing": 404, "/desk/rules/nothing": 404, "/desk/transfers?id=%27%3B--": 404, "/desk/withdrawals?days=x": 400, "/desk/withdrawals?days=99999": 400} {
 		if answer, _ := o.visit(t, b, path, nil); answer.StatusCode != status {
 			t.Errorf("%s: %s", path, answer.Status)
 		}

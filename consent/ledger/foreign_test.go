@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,8 +96,10 @@ func TestFsckOfTessera(t *testing.T) {
 		f.many(t, 700)
 		settled(t, f.Ledger, 700)
 		handler := http.StripPrefix("/log", f.Handler(slog.New(slog.DiscardHandler)))
-		damaged := ""
+		var damage atomic.Value
+		damage.Store("")
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			damaged := damage.Load().(string)
 			if damaged == "" || !strings.HasSuffix(r.URL.Path, damaged) {
 				handler.ServeHTTP(w, r)
 				return
@@ -111,7 +114,8 @@ func TestFsckOfTessera(t *testing.T) {
 		if ok, out := runFsck(t, srv.URL+"/log/", f.vkey(), time.Minute); !ok {
 			t.Errorf("fsck refuses the log: %s", out)
 		}
-		for _, damaged = range []string{"/tile/entries/001", "/tile/0/000"} {
+		for _, damaged := range []string{"/tile/entries/001", "/tile/0/000"} {
+			damage.Store(damaged)
 			if ok, out := runFsck(t, srv.URL+"/log/", f.vkey(), 4*time.Second); ok {
 				t.Errorf("fsck does not see that %s is damaged: %s", damaged, out)
 			}

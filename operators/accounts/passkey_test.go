@@ -23,8 +23,16 @@ type device struct {
 	rp   virtualwebauthn.RelyingParty
 }
 
+// wholeKey is the length of a public key on P-256, as COSE writes it (RFC 9053 section 7.1.1). One key in 128 has a
+// coordinate that begins with a zero, which the library leaves out against that.
+const wholeKey = 77
+
 func newDevice() *device {
-	return &device{virtualwebauthn.NewAuthenticator(), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
+	key := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	for len(key.Key.AttestationData()) != wholeKey {
+		key = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	}
+	return &device{virtualwebauthn.NewAuthenticator(), key,
 		virtualwebauthn.RelyingParty{ID: "data.bank.example", Name: "Bank", Origin: site}}
 }
 
