@@ -76,6 +76,10 @@ func (v *visit) isAudited() {
 	}
 	v.press("nav.sign-out")
 	v.read("desk-sign-in.title")
+	v.open("/overview") // as alice, who is signed in there all the time
+	v.read("overview.looked")
+	v.See("complaint 2026/117", "CNIL")
+	v.inspect("overview-looked")
 }
 
 // isErased has the operator erase alice, while the gateway runs.

@@ -153,6 +153,13 @@ func (s *server) session(r *http.Request, token string) (webui.Session, error) {
 func (s *server) consentPages(g *gateway, operator, issuer string) web.Options {
 	return web.Options{
 		Authority: s.authority, Operator: operator, Locales: s.oauth.Locales, Receipt: g.receipts(s, issuer), Told: s.events.Of,
+		Looked: func(ctx context.Context, person string) (list []web.Looked, err error) {
+			looked, err := s.desk.LookedAt(ctx, person)
+			for _, l := range looked {
+				list = append(list, web.Looked(l))
+			}
+			return list, err
+		},
 		Grant: func(ctx context.Context, d consent.Decision) (location string, c consent.Consent, err error) {
 			c, err = s.authority.Grant(ctx, d, s.oauth.Granted(ctx, d, &location))
 			return location, c, err

@@ -221,8 +221,10 @@ func Forget(ctx context.Context, db *sqldb.DB, person string) error {
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
-	if _, err := db.Write.ExecContext(ctx, `DELETE FROM audit_subject WHERE person = $1`, person); err != nil {
-		return fmt.Errorf("forget a person's pseudonyms: %w", err)
+	for _, statement := range []string{`DELETE FROM audit_subject WHERE person = $1`, `DELETE FROM audit_looked WHERE person = $1`} {
+		if _, err := db.Write.ExecContext(ctx, statement, person); err != nil {
+			return fmt.Errorf("forget a person's pseudonyms: %w", err)
+		}
 	}
 	return nil
 }

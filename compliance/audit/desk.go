@@ -235,6 +235,9 @@ func (d *Desk) Ask(ctx context.Context, who *Auditor, q Inquiry) (*Answered, err
 	if q.At.After(d.clock()) {
 		return nil, fmt.Errorf("%w: %s has not come yet", ErrInvalid, q.At.Format(time.RFC3339))
 	}
+	if err := d.looked(ctx, who, asked.Person, "history.disclosed", ""); err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	if err := d.Make(ctx, asked, &b); err != nil {
 		return nil, err
@@ -339,7 +342,7 @@ func (d *Desk) disclosed(ctx context.Context, who *Auditor, what, person, subjec
 	if _, err := d.Maker.Ledger.Append(ctx, own, theirs); err != nil {
 		return fmt.Errorf("log that a person is disclosed: %w", err)
 	}
-	return nil
+	return d.looked(ctx, who, person, what, reason)
 }
 
 // Conducted is something that the operator did, or that an auditor asked.

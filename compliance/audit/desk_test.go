@@ -285,6 +285,10 @@ func TestPseudonyms(t *testing.T) {
 	if !slices.Equal(own, []string{"person.found", "identity.disclosed"}) {
 		t.Errorf("the person sees %v", own)
 	}
+	looked, err := o.LookedAt(ctx, "alice")
+	if err != nil || len(looked) != 2 || looked[0].What != "person.found" || looked[0].Authority != "CNIL" || looked[1].Reason != reason {
+		t.Errorf("her page says %+v, %v", looked, err)
+	}
 	for _, e := range o.conduct(t) {
 		if strings.Contains(fmt.Sprint(e.Fields), "alice") {
 			t.Errorf("the operator's chain names her: %v", e.Fields)
@@ -295,6 +299,9 @@ func TestPseudonyms(t *testing.T) {
 	}
 	if _, err := o.Identify(ctx, o.who, k.Subject, reason); !errors.Is(err, consent.ErrNotFound) {
 		t.Errorf("of a person who was forgotten: %v", err)
+	}
+	if looked, err := o.LookedAt(ctx, "alice"); err != nil || len(looked) != 0 {
+		t.Errorf("of a person who was forgotten: %v, %v", looked, err)
 	}
 }
 

@@ -15,6 +15,7 @@ type overview struct {
 	Readings []consent.Reading
 	Picture  *picture // nil: nobody reads anything
 	Left     int      // services that the picture has no room for
+	Looked   []Looked // authorities that looked
 }
 
 // picture is a drawing: datasets on the left, services on the right, a line for each that a service may read.
@@ -61,6 +62,12 @@ func (w *Web) Overview(rw http.ResponseWriter, r *http.Request) {
 	o := overview{Readings: readings, Left: max(0, len(readings)-mostServices)}
 	if len(readings) > 0 {
 		o.Picture = draw(readings[:min(len(readings), mostServices)])
+	}
+	if w.opt.Looked != nil {
+		if o.Looked, err = w.opt.Looked(r.Context(), v.Person); err != nil {
+			w.fail(rw, r, v, err)
+			return
+		}
 	}
 	w.Render(rw, r, v, webui.Page{Template: "overview", Title: "overview.title", Section: "overview", Data: o})
 }

@@ -10,6 +10,7 @@ import (
 	"embed"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/events"
@@ -23,7 +24,7 @@ var files embed.FS
 // version names the pages as they are, in what is kept of a decision. It changes with them.
 const version = "2026-11-24.2"
 
-// Options are what the pages need. All must be set.
+// Options are what the pages need. All must be set but Looked.
 type Options struct {
 	Authority *consent.Authority
 	Operator  string // legal name: who checked the services
@@ -36,8 +37,18 @@ type Options struct {
 	Receipt func(ctx context.Context, c consent.Consent) ([]byte, error)
 	// Told returns what the service was told of a consent, and whether it answered.
 	Told func(ctx context.Context, consentID string) ([]events.Event, error)
+	// Looked returns which authorities looked at what is kept of a person, the last first; nil: none ever do.
+	Looked func(ctx context.Context, person string) ([]Looked, error)
 	// Sample returns some records of a person's dataset, of one kind if kind is not empty; the best examples first.
 	Sample func(ctx context.Context, person string, d formats.Dataset, kind formats.Kind, most int) ([]formats.Record, error)
+}
+
+// Looked is that an authority looked at what is kept of a person.
+type Looked struct {
+	At        time.Time
+	Authority string
+	What      string // "history.disclosed", "person.found", "identity.disclosed"
+	Reason    string // "" where none is asked for
 }
 
 // Web is the pages.

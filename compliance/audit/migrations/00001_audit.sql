@@ -50,3 +50,14 @@ CREATE TABLE audit_matter (
     closed    BIGINT NOT NULL, -- 0: not
     outcome   TEXT   NOT NULL
 );
+
+-- Which auditors looked at what is kept of a person, for the person to see.
+CREATE TABLE audit_looked (
+    person    TEXT   NOT NULL,
+    at        BIGINT NOT NULL,
+    auditor   TEXT   NOT NULL,
+    authority TEXT   NOT NULL,
+    what      TEXT   NOT NULL, -- history.disclosed, person.found, identity.disclosed
+    reason    TEXT   NOT NULL
+);
+CREATE INDEX audit_looked_person ON audit_looked (person, at);
