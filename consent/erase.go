@@ -109,6 +109,7 @@ func (a *Authority) deleteAll(ctx context.Context, person string, e *Erased) err
 			{`DELETE FROM consent_revision WHERE consent IN ` + consents, &none},
 			{`DELETE FROM consent_consent WHERE person = $1`, &e.Consents},
 			{`DELETE FROM consent_request WHERE person = $1`, &e.Requests},
+			{`DELETE FROM consent_as_is WHERE person = $1`, &none},
 			{`DELETE FROM consent_seen WHERE person = $1`, &none},
 			{`DELETE FROM consent_erasure WHERE person = $1`, &none},
 		} {

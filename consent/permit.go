@@ -158,6 +158,8 @@ type accessDetail struct {
 	Session  string `json:"session,omitempty"`
 	Present  bool   `json:"present,omitempty"`
 	Withheld int64  `json:"withheld,omitempty"`
+	Form     string `json:"form,omitempty"`
+	Source   string `json:"source,omitempty"`
 	Records  *int64 `json:"records,omitempty"`
 	Bytes    *int64 `json:"bytes,omitempty"`
 	SHA256   string `json:"sha256,omitempty"`
@@ -266,6 +268,10 @@ type Sent struct {
 	Bytes   int64
 	SHA256  formats.Hash // of the bytes of the body
 	Outcome string       // Complete, CutOff, Failed
+	// Form is the media type of the open format into which the records were converted because the service asked for it, and
+	// Source the SHA-256 of what they were before, one a line; "" and zero: they were given as they are (DGA article 12(d)).
+	Form   string
+	Source formats.Hash
 }
 
 // The outcomes.
@@ -283,7 +289,11 @@ func (p *Permit) Done(ctx context.Context, s Sent) error {
 	_, err := p.a.ledger.Commit(context.WithoutCancel(ctx), func(tx *sql.Tx) ([]ledger.Event, error) {
 		_, err := tx.ExecContext(ctx, `UPDATE consent_access SET open = FALSE, ended = $2, records = $3, bytes = $4, hash = $5, outcome = $6, withheld = $7 WHERE id = $1`,
 			p.id, micro(p.a.now()), s.Records, s.Bytes, s.SHA256.String(), s.Outcome, p.withheld.Load())
-		e := p.event("access.finished", datasetsOf(p.covering), "", accessDetail{Access: p.id, Records: &s.Records, Bytes: &s.Bytes, SHA256: s.SHA256.String(), Outcome: s.Outcome, Withheld: p.withheld.Load()})
+		detail := accessDetail{Access: p.id, Records: &s.Records, Bytes: &s.Bytes, SHA256: s.SHA256.String(), Outcome: s.Outcome, Withheld: p.withheld.Load()}
+		if s.Form != "" {
+			detail.Form, detail.Source = s.Form, s.Source.String()
+		}
+		e := p.event("access.finished", datasetsOf(p.covering), "", detail)
 		return []ledger.Event{e}, err
 	})
 	p.a.streams.remove(p)

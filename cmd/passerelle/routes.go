@@ -114,6 +114,7 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /consents", s.web.Consents)
 	mux.HandleFunc("POST /news/seen", s.web.Seen)
 	mux.HandleFunc("GET /overview", s.web.Overview)
+	mux.HandleFunc("POST /conversions", s.web.Conversions)
 	mux.HandleFunc("GET /consents/{id}", s.web.Consent)
 	mux.HandleFunc("GET /consents/{id}/receipt", s.web.Receipt)
 	mux.HandleFunc("GET /consents/{id}/print", s.web.Print)

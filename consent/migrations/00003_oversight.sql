@@ -37,6 +37,11 @@ CREATE TABLE consent_erasure (
 );
 CREATE INDEX consent_erasure_due ON consent_erasure (due);
 
+-- Persons whose records services get only as they are kept.
+CREATE TABLE consent_as_is (
+    person TEXT PRIMARY KEY
+);
+
 -- What rules refused, counted by day.
 CREATE TABLE consent_refused (
     day     TEXT   NOT NULL, -- UTC, 2006-01-02

@@ -115,6 +115,18 @@ func (s *site) history(t *testing.T, alice *person, here string) {
 	if _, _, page := alice.get(t, "/overview"); !strings.Contains(page, "<svg") || strings.Count(page, `class="flow"`) != 1 || !strings.Contains(page, "Invites &amp; ") {
 		t.Error(page)
 	}
+	for what, then := range map[string]string{"refuse": `value="allow"`, "allow": `value="refuse"`, "": "", "<script>": ""} {
+		status, location, _ := alice.post(t, "/conversions", url.Values{"what": {what}})
+		if then == "" {
+			if status != http.StatusBadRequest {
+				t.Errorf("conversions %q: %d", what, status)
+			}
+			continue
+		}
+		if _, _, page := alice.get(t, "/overview"); status != http.StatusSeeOther || location != "/overview" || !strings.Contains(page, then) {
+			t.Errorf("conversions %s: %d %s", what, status, location)
+		}
+	}
 }
 
 // does posts a form, and looks at the page that it leads to.

@@ -16,6 +16,7 @@ type overview struct {
 	Picture  *picture // nil: nobody reads anything
 	Left     int      // services that the picture has no room for
 	Looked   []Looked // authorities that looked
+	AsIs     bool     // services get records only as they are kept
 }
 
 // picture is a drawing: datasets on the left, services on the right, a line for each that a service may read.
@@ -63,6 +64,10 @@ func (w *Web) Overview(rw http.ResponseWriter, r *http.Request) {
 	if len(readings) > 0 {
 		o.Picture = draw(readings[:min(len(readings), mostServices)])
 	}
+	if o.AsIs, err = w.opt.Authority.AsIs(r.Context(), v.Person); err != nil {
+		w.fail(rw, r, v, err)
+		return
+	}
 	if w.opt.Looked != nil {
 		if o.Looked, err = w.opt.Looked(r.Context(), v.Person); err != nil {
 			w.fail(rw, r, v, err)
@@ -70,6 +75,24 @@ func (w *Web) Overview(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Render(rw, r, v, webui.Page{Template: "overview", Title: "overview.title", Section: "overview", Data: o})
+}
+
+// Conversions says whether services may have records converted.
+func (w *Web) Conversions(rw http.ResponseWriter, r *http.Request) {
+	v, ok := w.Posted(rw, r)
+	if !ok {
+		return
+	}
+	what := r.PostForm.Get("what")
+	if what != "refuse" && what != "allow" {
+		w.Message(rw, r, v, http.StatusBadRequest, "bad-form")
+		return
+	}
+	if err := w.opt.Authority.SetAsIs(r.Context(), v.Person, what == "refuse"); err != nil {
+		w.fail(rw, r, v, err)
+		return
+	}
+	w.Redirect(rw, r, "/overview")
 }
 
 // draw places boxes and lines.

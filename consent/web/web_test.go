@@ -55,7 +55,7 @@ func newSite(t testing.TB, db *sqldb.DB) *site {
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]http.HandlerFunc{
 		"GET /assets/": webui.Assets(pages.UI), "GET /consent/requests/{id}": pages.Prompt, "POST /consent/requests/{id}": pages.Decide, "GET /consents": pages.Consents,
-		"POST /news/seen": pages.Seen, "GET /overview": pages.Overview, "GET /consents/{id}": pages.Consent, "GET /consents/{id}/receipt": pages.Receipt,
+		"POST /news/seen": pages.Seen, "GET /overview": pages.Overview, "POST /conversions": pages.Conversions, "GET /consents/{id}": pages.Consent, "GET /consents/{id}/receipt": pages.Receipt,
 		"GET /consents/{id}/print": pages.Print, "GET /consents/{id}/revisions/{revision}": pages.Notice, "POST /consents/{id}/withdraw": pages.Withdraw,
 		"POST /consents/{id}/pause": pages.Pause, "POST /consents/{id}/resume": pages.Resume, "GET /consents/{id}/change": pages.Change,
 		"POST /consents/{id}/change": pages.DoChange, "GET /consents/{id}/again": pages.Again, "POST /consents/{id}/again": pages.DoAgain,

@@ -52,8 +52,23 @@ func (a *API) codec(d formats.Dataset, mediatype string) *formats.Codec {
 // negotiate returns what of the offers a request prefers (RFC 9110 section 12.5.1), or answers that there is nothing.
 func (q *reading) negotiate(offers []string) (string, bool) {
 	q.w.Header().Add("Vary", "Accept")
-	if best := preferred(q.r.Header.Values("Accept"), offers); best != "" {
+	best := preferred(q.r.Header.Values("Accept"), offers)
+	if best == typeJSON || best == typeNDJSON {
 		return best, true
+	}
+	if best != "" {
+		asIs, err := q.opt.Authority.AsIs(q.r.Context(), q.consent.Person)
+		if err != nil {
+			q.fail(err)
+			return "", false
+		}
+		if !asIs {
+			return best, true
+		}
+		offers = slices.DeleteFunc(slices.Clone(offers), func(o string) bool { return o != typeJSON && o != typeNDJSON })
+		if best = preferred(q.r.Header.Values("Accept"), offers); best != "" {
+			return best, true
+		}
 	}
 	problem.Problem{Type: "not-acceptable", Title: "It cannot be had like this", Status: http.StatusNotAcceptable,
 		Detail: "Accept one of " + strings.Join(offers, ", ") + "."}.Write(q.w)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"net/http"
@@ -132,6 +133,7 @@ func (f *flow) body(mediatype string, text []byte) {
 
 // file sends records as a file in an open format.
 func (f *flow) file(codec formats.Codec, lines func() iter.Seq2[operators.Line, error]) {
+	f.form, f.source = codec.MediaType, sha256.New()
 	f.Header().Set("Content-Type", codec.MediaType)
 	if codec.File != "" {
 		f.Header().Set("Content-Disposition", `attachment; filename="`+codec.File+`"`)
@@ -148,9 +150,12 @@ func (f *flow) file(codec formats.Codec, lines func() iter.Seq2[operators.Line, 
 func (f *flow) parsed(lines func() iter.Seq2[operators.Line, error]) formats.Records {
 	return func(yield func(formats.Record, error) bool) {
 		f.records = 0
+		f.source.Reset()
 		for line, err := range lines() {
 			var record formats.Record
 			if err == nil {
+				f.source.Write(line.Bytes)
+				f.source.Write([]byte{'\n'})
 				record, err = line.Parse()
 			}
 			f.records++

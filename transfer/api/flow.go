@@ -25,6 +25,8 @@ type flow struct {
 	datasets []formats.Dataset
 	control  *http.ResponseController
 	sum      hash.Hash
+	form     string    // into which the records are converted; "": they are not
+	source   hash.Hash // of what they were before
 	bytes    int64
 	records  int64
 
@@ -126,6 +128,10 @@ func (f *flow) finish(err error) {
 	f.mu.Unlock()
 	sent := consent.Sent{Records: f.records, Bytes: f.bytes, Outcome: consent.Complete}
 	f.sum.Sum(sent.SHA256[:0])
+	if f.form != "" {
+		sent.Form = f.form
+		f.source.Sum(sent.Source[:0])
+	}
 	switch {
 	case err != nil && f.permit.Cut():
 		sent.Outcome = consent.CutOff
