@@ -173,7 +173,7 @@ func (p *program) sayMatter(m *audit.Matter) {
 }
 
 type matterOpen struct {
-	Kind    audit.Kind `arg:"" help:"breach (72 h), right (a person's request: a month), inquiry (of an authority: 30 days), unauthorised (use: a day), change (14 days), fee (none)."`
+	Kind    audit.Kind `arg:"" help:"breach (72 h), right (a person's request: a month), inquiry (of an authority: 30 days), unauthorised (use: a day), change (14 days), cessation (15 days), fee (none)."`
 	Title   string     `arg:"" help:"What it is about."`
 	Noticed time.Time  `help:"When it was noticed, or arrived: the clock runs from then; now if not given." placeholder:"TIME"`
 }

@@ -55,24 +55,24 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "44", says("Countries outside of Europe are named, and nothing goes there that was not.", "Les pays hors d’Europe sont nommés, et rien n’y va qui ne l’ait été."), rule, report),
 	}
 	fill(list, map[string]filling{
-		"5(1)(b)": {checks: []string{checkCovered, checkRules}, tests: []string{"compliance/gdpr.TestRules", "consent.TestAdmit"}},
-		"5(1)(c)": {checks: []string{checkCovered, checkRules}, tests: []string{"consent.TestAdmit"}},
-		"6(1)(a)": {checks: []string{checkCovered, checkAfterEnd}, tests: []string{"transfer/api.TestNoByteAfterAWithdrawal", "consent/receipt.TestTimeAloneEndsAConsent"}, where: "/desk/transfers"},
-		"7(1)":    {checks: []string{checkProof, checkInLog}, tests: []string{"consent.TestNoticeMustHaveBeenShown", "compliance/audit.TestEvidence"}, where: "/desk/questions"},
+		"5(1)(b)": {checks: []string{checkCovered, checkRules}, tests: []string{"compliance/gdpr.TestArticle5", "consent.TestAdmit"}},
+		"5(1)(c)": {checks: []string{checkCovered, checkRules}, tests: []string{"compliance/gdpr.TestArticle5", "consent.TestAdmit"}},
+		"6(1)(a)": {checks: []string{checkCovered, checkAfterEnd}, tests: []string{"compliance/gdpr.TestArticle6", "transfer/api.TestNoByteAfterAWithdrawal", "consent/receipt.TestTimeAloneEndsAConsent"}, where: "/desk/transfers"},
+		"7(1)":    {checks: []string{checkProof, checkInLog}, tests: []string{"compliance/gdpr.TestArticle7", "consent.TestNoticeMustHaveBeenShown", "compliance/audit.TestEvidence"}, where: "/desk/questions"},
 		"7(3)":    {checks: []string{checkAfterEnd, checkMeasured}, tests: []string{"cmd/passerelle.TestWalk", "consent.TestWithdrawnWhileOpen"}, where: "/desk/withdrawals"},
-		"9(2)(a)": {tests: []string{"compliance/gdpr.TestRules"}},
+		"9(2)(a)": {tests: []string{"compliance/gdpr.TestArticle9"}},
 		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
-		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestRules"}},
+		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestArticle13"}},
 		"15":      {tests: []string{"consent.TestKept", "cmd/passerelle.TestWalk"}},
 		"17":      {tests: []string{"consent.TestErase", "cmd/passerelle.TestErasure", "consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
 		"17(3)":   {tests: []string{"consent.TestEraseLater", "consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
 		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestTold", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
-		"20":      {tests: []string{"cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
+		"20":      {tests: []string{"compliance/gdpr.TestArticle20", "cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
 		"25":      {tests: []string{"compliance/audit.TestPseudonyms", "compliance/audit.TestSmallNumbers"}},
 		"30":      {tests: []string{"compliance/audit.TestProcessing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
 		"32":      {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
 		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
-		"44":      {tests: []string{"compliance/gdpr.TestRules", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
+		"44":      {tests: []string{"compliance/gdpr.TestArticle13", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
 	}, "gdpr")
 	return list
 }

@@ -18,23 +18,26 @@ import (
 // The checks, by name. Some look at each access or decision once, and go on where they ended; some look at how things
 // stand.
 const (
-	checkCovered     = "access-covered"   // every access was covered by the revision that its permit names
-	checkAfterEnd    = "access-after-end" // nothing was read after its revision had ended
-	checkProof       = "consent-proven"   // who consented was known, and what they were shown is kept
-	checkInformed    = "consent-informed" // purpose, retention, recipients, third countries, end: all are in it
-	checkRules       = "rules-held"       // the rules that judged say the same again
-	checkInLog       = "decision-in-log"  // the newest decisions are in the log as they are in the database
-	checkMeasured    = "ending-measured"  // each ending took less than 2 seconds
-	checkTold        = "recipients-told"  // services acknowledged that consents ended; the silent ones are named
-	checkNeutral     = "operator-neutral" // no service belongs to the operator's own legal person
-	checkInTime      = "matters-in-time"  // breaches, requests and inquiries were dealt with in time
-	settled          = 5 * time.Minute    // what is younger may not be committed yet, or still open
-	pageOfChecks     = 1000               //
-	mostExamples     = 10                 //
-	sampledDecisions = 20                 //
-	mostTime         = 2 * time.Second    // for an ending: bytes in flight have ended
-	evaluatePeriod   = 10 * time.Minute   //
-	mostOf           = 50 * 1000          // accesses, or decisions, that one evaluation looks at
+	checkCovered  = "access-covered"   // every access was covered by the revision that its permit names
+	checkAfterEnd = "access-after-end" // nothing was read after its revision had ended
+	checkProof    = "consent-proven"   // who consented was known, and what they were shown is kept
+	checkInformed = "consent-informed" // purpose, retention, recipients, third countries, end: all are in it
+	checkRules    = "rules-held"       // the rules that judged say the same again
+	checkInLog    = "decision-in-log"  // the newest decisions are in the log as they are in the database
+	checkMeasured = "ending-measured"  // each ending took less than 2 seconds
+	checkTold     = "recipients-told"  // services acknowledged that consents ended; the silent ones are named
+	checkNeutral  = "operator-neutral" // no service belongs to the operator's own legal person
+	checkInTime   = "matters-in-time"  // breaches, requests and inquiries were dealt with in time
+)
+
+const (
+	settled          = 5 * time.Minute // what is younger may not be committed yet, or still open
+	pageOfChecks     = 1000
+	mostExamples     = 10
+	sampledDecisions = 20
+	mostTime         = 2 * time.Second // for an ending: bytes in flight have ended
+	evaluatePeriod   = 10 * time.Minute
+	mostOf           = 50 * 1000 // accesses, or decisions, that one evaluation looks at
 	longest          = 2 * 366 * 24 * time.Hour
 )
 

@@ -447,6 +447,7 @@ func TestClocks(t *testing.T) {
 		{audit.RightRequest, time.Date(2025, 11, 30, 23, 59, 59, 0, time.UTC), "2025-12-30T23:59:59Z", "2026-02-28T23:59:59Z"},
 		{audit.Inquiry14, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), "2026-03-03T00:00:00Z", ""},
 		{audit.Change, time.Date(2026, 2, 20, 0, 0, 0, 0, time.UTC), "2026-03-06T00:00:00Z", ""},
+		{audit.Cessation, time.Date(2026, 2, 20, 0, 0, 0, 0, time.UTC), "2026-03-07T00:00:00Z", ""},
 		{audit.Unauthorised, time.Date(2026, 2, 20, 8, 0, 0, 0, time.UTC), "2026-02-21T08:00:00Z", ""},
 		{audit.Fee, time.Date(2026, 2, 20, 8, 0, 0, 0, time.UTC), "0001-01-01T00:00:00Z", ""},
 	} {

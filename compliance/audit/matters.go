@@ -25,11 +25,14 @@ const (
 	Inquiry14    Kind = "inquiry"      // DGA art. 14(3): the operator states its views within 30 days
 	Unauthorised Kind = "unauthorised" // DGA art. 12(k): data holders are told without delay
 	Change       Kind = "change"       // DGA art. 11(12): the authority is told of changes within 14 days
+	Cessation    Kind = "cessation"    // DGA art. 11(13): the authority is told within 15 days that the activities have ceased
 	Fee          Kind = "fee"          // what is charged, and to whom; it has no clock
 )
 
 // Kinds returns every kind.
-func Kinds() []Kind { return []Kind{Breach, RightRequest, Inquiry14, Unauthorised, Change, Fee} }
+func Kinds() []Kind {
+	return []Kind{Breach, RightRequest, Inquiry14, Unauthorised, Change, Cessation, Fee}
+}
 
 // due is until when something must have been done about a matter; zero: there is no clock.
 func (k Kind) due(from time.Time, prolonged bool) time.Time {
@@ -47,6 +50,8 @@ func (k Kind) due(from time.Time, prolonged bool) time.Time {
 		return from.AddDate(0, 0, 1)
 	case Change:
 		return from.AddDate(0, 0, 14)
+	case Cessation:
+		return from.AddDate(0, 0, 15)
 	}
 	return time.Time{}
 }

@@ -257,6 +257,41 @@ func TestRules(t *testing.T) {
 	})
 }
 
+// article holds that each of some faults is refused, and that the refusal cites the article.
+func article(t *testing.T, number string, faults ...string) {
+	t.Helper()
+	for _, fault := range faults {
+		tried := 0
+		each(t, func(t *testing.T, f consent.Facts, want string) {
+			if want != fault {
+				return
+			}
+			tried++
+			list := judge(f)
+			if len(list) != 1 || list[0].Code != fault || list[0].Citation.Article != number && !strings.HasPrefix(list[0].Citation.Article, number+"(") {
+				t.Errorf("%+v", list)
+			}
+		})
+		if tried == 0 {
+			t.Errorf("no case has the fault %s", fault)
+		}
+	}
+}
+
+func TestArticle5(t *testing.T) {
+	article(t, "5", "purpose-missing", "purpose-not-registered", "too-much", "window-not-understood", "retention-too-long", "end-missing", "end-too-far", "end-later-than-asked",
+		"frequency-missing", "frequency-contradicted", "outside-of-what-was-granted", "passwords-computed")
+}
+
+func TestArticle6(t *testing.T)  { article(t, "6", "consent-not-valid") }
+func TestArticle7(t *testing.T)  { article(t, "7", "notice-not-shown", "person-not-known") }
+func TestArticle9(t *testing.T)  { article(t, "9", "health-purpose-not-in-both-languages") }
+func TestArticle12(t *testing.T) { article(t, "12", "purpose-not-in-words") }
+func TestArticle13(t *testing.T) {
+	article(t, "13", "privacy-notice-missing", "recipients-missing", "retention-missing", "third-country-missing", "third-country-not-named", "safeguard-missing")
+}
+func TestArticle20(t *testing.T) { article(t, "20", "destination-missing") }
+
 // TestRefusals looks at what people are told by every rule.
 func TestRefusals(t *testing.T) {
 	code := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)

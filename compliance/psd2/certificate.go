@@ -30,8 +30,8 @@ var (
 	oidCompliance   = asn1.ObjectIdentifier{0, 4, 0, 1862, 1, 1}       // it is qualified: ETSI EN 319 412-5 section 4.2.1
 	oidOrganisation = asn1.ObjectIdentifier{2, 5, 4, 97}               // organizationIdentifier
 	roles           = []string{"", RoleAS, RolePI, RoleAI, RoleIC}     // 0.4.0.19495.1.N
-	roleBranch      = asn1.ObjectIdentifier{0, 4, 0, 19495, 1}         //
-	errStatement    = errors.New("its PSD2 statement cannot be read")  //
+	roleBranch      = asn1.ObjectIdentifier{0, 4, 0, 19495, 1}
+	errStatement    = errors.New("its PSD2 statement cannot be read")
 	errNoStatement  = errors.New("it has no PSD2 statement (0.4.0.19495.2): it is no certificate for payment services")
 )
 
