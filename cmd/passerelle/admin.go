@@ -78,34 +78,38 @@ func socketPath(dir string) (string, func(), error) {
 }
 
 // serveAdmin begins to serve the socket, until the context ends. Where another gateway does that already for the same
-// folder, this one does not.
-func (s *server) serveAdmin(ctx context.Context, dir string) error {
+// folder, this one does not. The channel is closed when nobody is served any more.
+func (s *server) serveAdmin(ctx context.Context, dir string) (<-chan struct{}, error) {
+	ended := make(chan struct{})
 	if adminRuns(ctx, dir) {
-		return nil
+		close(ended)
+		return ended, nil
 	}
 	path, free, err := socketPath(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer free()
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the socket of a gateway that died: %w", err)
+		return nil, fmt.Errorf("remove the socket of a gateway that died: %w", err)
 	}
 	listener, err := net.Listen("unix", path)
 	if err != nil {
-		return fmt.Errorf("listen for administrators: %w", err)
+		return nil, fmt.Errorf("listen for administrators: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(err, listener.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
 	srv := &http.Server{Handler: s.localAdmin(), ReadHeaderTimeout: headerTimeout}
 	context.AfterFunc(ctx, func() { srv.Close() })
 	go func() {
+		defer close(ended)
 		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("administrators are not served any more", "error", err)
 		}
+		listener.Close() // it is gone when this is over, also for whoever asks next; closed twice is no harm
 	}()
-	return nil
+	return ended, nil
 }
 
 // adminRuns reports whether a gateway serves the socket of a folder.
@@ -135,7 +139,7 @@ func (p *program) administer(ctx context.Context, method, path string, body []by
 	}
 	defer g.Close()
 	if !adminRuns(ctx, g.dir) {
-		ctx, stop := context.WithCancel(ctx)
+		serving, stop := context.WithCancel(ctx)
 		defer stop()
 		s, err := g.openAuthority(ctx)
 		if err != nil {
@@ -143,9 +147,11 @@ func (p *program) administer(ctx context.Context, method, path string, body []by
 		}
 		defer s.ledger.Close()
 		s.log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn})) // nobody else would say why
-		if err := s.serveAdmin(ctx, g.dir); err != nil {
+		ended, err := s.serveAdmin(serving, g.dir)
+		if err != nil {
 			return err
 		}
+		defer func() { stop(); <-ended }() // before the log is closed, and before somebody asks again
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialAdmin(ctx, g.dir) }}}
 	return ask(ctx, client, method, path, body, answer)

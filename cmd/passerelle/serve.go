@@ -88,7 +88,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) (err error) {
 	defer stop()
 	work := s.work(running)
 	defer func() { stop(); err = errors.Join(err, <-work) }()
-	if err := s.serveAdmin(running, g.dir); err != nil {
+	if _, err := s.serveAdmin(running, g.dir); err != nil {
 		return err
 	}
 	c.greet(ctx, p, g, listeners.main)
