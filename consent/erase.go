@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
 // Erased is what became of what was kept of a person's decisions.
@@ -66,6 +67,23 @@ func (a *Authority) retained(ctx context.Context, person string) (time.Time, err
 		break
 	}
 	return time.Time{}, nil
+}
+
+// Reserved is an error, which wraps [ErrTaken], where a name is that of a person who waits to be erased: whoever had it
+// meanwhile would be erased with them, and would see what they decided.
+func Reserved(ctx context.Context, db *sqldb.DB, name string) error {
+	if err := migrate(ctx, db); err != nil {
+		return err
+	}
+	var due int64
+	err := db.Read.QueryRowContext(ctx, `SELECT due FROM consent_erasure WHERE person = $1`, name).Scan(&due)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look whether a name is free: %w", err)
+	}
+	return fmt.Errorf("%w: %q was somebody's who was erased, and of whom something must be kept until %s; choose another name", ErrTaken, name, fromMicro(due).Format(time.DateOnly))
 }
 
 func (a *Authority) eraseLater(ctx context.Context, person string, due time.Time) error {

@@ -88,6 +88,12 @@ func TestEraseLater(t *testing.T) {
 		if err != nil || e.Until.IsZero() || e.Until.After(time.Now().Add(proofs)) || e.Ended != 1 || e.Consents != 0 {
 			t.Fatalf("%+v %v", e, err)
 		}
+		if err := consent.Reserved(ctx, f.DB, "alice"); !errors.Is(err, consent.ErrTaken) {
+			t.Errorf("somebody else can have her name: %v", err)
+		}
+		if err := consent.Reserved(ctx, f.DB, "bob"); err != nil {
+			t.Error(err)
+		}
 		if err := f.Keep(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +110,9 @@ func TestEraseLater(t *testing.T) {
 		}
 		if n := rows(t, f); n != 0 {
 			t.Errorf("%d rows are left when nothing need be kept any more", n)
+		}
+		if err := consent.Reserved(ctx, f.DB, "alice"); err != nil {
+			t.Errorf("her name stays taken: %v", err)
 		}
 		if err := f.Ledger.Forget(ctx, "alice"); !errors.Is(err, ledger.ErrUnknown) {
 			t.Errorf("the log still knows her: %v", err)

@@ -4,12 +4,14 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
@@ -67,6 +69,27 @@ func TestErasure(t *testing.T) {
 	if c := certificate(); c.Instance.Records != 0 || c.Consents.Leaf != -1 {
 		t.Errorf("erased twice: %+v", c)
 	}
+}
+
+// TestNameOfWhoWaitsToBeErased: nobody else gets the name of a person of whom something must be kept for a while.
+func TestNameOfWhoWaitsToBeErased(t *testing.T) {
+	data := t.TempDir()
+	mustCall(t, "--data", data, "audit", "check") // makes the tables
+	db, err := sqldb.Open(t.Context(), filepath.Join(data, "passerelle.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Write.ExecContext(t.Context(), `INSERT INTO consent_erasure (person, due) VALUES ('alice', $1)`, time.Now().AddDate(5, 0, 0).UnixMicro())
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if said, code := call(t, "--data", data, "person", "add", "alice"); code != exitFailed {
+		t.Errorf("%d: %s", code, said)
+	}
+	if list := mustCall(t, "--data", data, "person", "list"); strings.Contains(list, "alice") {
+		t.Errorf("there is an instance of that name: %s", list)
+	}
+	mustCall(t, "--data", data, "person", "add", "bob")
 }
 
 // tokenKeysOf are the operator's keys for tokens.

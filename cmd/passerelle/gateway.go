@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/formats/archive"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
@@ -203,6 +204,18 @@ func (g *gateway) openHome(ctx context.Context) (*home.Home, error) {
 	}
 	g.home, err = home.Open(ctx, db, filepath.Join(g.dir, "blobs"))
 	return g.home, err
+}
+
+// createInstance makes an instance, unless its name is that of somebody who waits to be erased.
+func (g *gateway) createInstance(ctx context.Context, name string, o home.Options) (*home.Instance, error) {
+	h, err := g.openHome(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := consent.Reserved(ctx, g.db, name); err != nil {
+		return nil, err
+	}
+	return h.Create(ctx, name, o)
 }
 
 func (g *gateway) openDB(ctx context.Context) (*sqldb.DB, error) {

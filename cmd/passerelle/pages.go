@@ -223,11 +223,11 @@ func (g *gateway) instanceFor(ctx context.Context, name string, invited bool) (f
 	case !errors.Is(err, operators.ErrNotFound):
 		return nil, err
 	}
-	_, err = h.Create(ctx, name, home.Options{})
+	_, err = g.createInstance(ctx, name, home.Options{})
 	switch {
 	case errors.Is(err, formats.ErrInvalid):
 		return nil, fmt.Errorf("%w: %w", accounts.ErrInvalid, err)
-	case errors.Is(err, home.ErrTaken):
+	case errors.Is(err, home.ErrTaken), errors.Is(err, consent.ErrTaken):
 		return nil, accounts.ErrTaken
 	case err != nil:
 		return nil, err

@@ -35,10 +35,13 @@ type personAdd struct {
 }
 
 func (c *personAdd) Run(ctx context.Context, p *program) error {
-	return p.withHome(ctx, func(h *home.Home) error {
-		_, err := h.Create(ctx, c.Name, home.Options{Quota: c.Quota * megabyte})
+	g, err := p.openGateway()
+	if err != nil {
 		return err
-	})
+	}
+	defer g.Close()
+	_, err = g.createInstance(ctx, c.Name, home.Options{Quota: c.Quota * megabyte})
+	return err
 }
 
 type personList struct{}

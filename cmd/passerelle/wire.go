@@ -101,7 +101,7 @@ func openInstance(ctx context.Context, g *gateway, name string, create bool) (*h
 	}
 	instance, err := h.Instance(ctx, name)
 	if errors.Is(err, operators.ErrNotFound) && create {
-		return h.Create(ctx, name, home.Options{})
+		return g.createInstance(ctx, name, home.Options{})
 	}
 	if errors.Is(err, operators.ErrNotFound) {
 		return nil, fmt.Errorf("%w; passerelle person list shows who has an instance here", err)

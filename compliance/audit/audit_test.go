@@ -252,10 +252,13 @@ func TestEvidenceForged(t *testing.T) {
 		"another service":    {replaced("evidence.json", `"id": "reader"`, `"id": "other"`), "not opened for the service other"},
 		"another state":      {replaced("evidence.json", "ConsentWithdrawn", "ConsentExpired"), "and the revision that it is ConsentExpired"},
 		"another operator":   {replaced("evidence.json", `"operator": "`, `"operator": "x`), "and was signed by"},
-		"a member":           {replaced("evidence.json", `"format"`, `"more": 1, "format"`), "unknown field"},
-		"history":            {replaced("history.json", `"value": "consent.withdrawn"`, `"value": "consent.renewed"`), "the leaf says something else"},
-		"a shorter history":  {shortened, "does not end with its own disclosure"},
-		"no statement":       {func(f map[string][]byte) { delete(f, "operator.json") }, "operator statement"},
+		"an access of long ago that was never logged": {func(f map[string][]byte) {
+			f["accesses.json"] = []byte(strings.Replace(string(f["accesses.json"]), "[", `[{"id":"x","consent":"`+c.ID+`","revision":1,"datasets":["contacts"],"action":"read","begun":"2026-01-01T00:00:00Z","records":1,"bytes":1},`, 1))
+		}, "was never logged"},
+		"a member":          {replaced("evidence.json", `"format"`, `"more": 1, "format"`), "unknown field"},
+		"history":           {replaced("history.json", `"value": "consent.withdrawn"`, `"value": "consent.renewed"`), "the leaf says something else"},
+		"a shorter history": {shortened, "does not end with its own disclosure"},
+		"no statement":      {func(f map[string][]byte) { delete(f, "operator.json") }, "operator statement"},
 	} {
 		files := maps.Clone(good)
 		k.change(files)
@@ -264,6 +267,18 @@ func TestEvidenceForged(t *testing.T) {
 		} else if !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrProof) {
 			t.Errorf("%s: the error has no parent: %v", name, err)
 		}
+	}
+}
+
+// TestEvidenceWhileOthersCommit: what was being committed while the evidence was made is not proven, and no fault.
+func TestEvidenceWhileOthersCommit(t *testing.T) {
+	g := newGateway(t, dbtest.SQLite(t))
+	c := g.Grant(t, "reader", "alice")
+	files := unzip(t, g.bundle(t, "reader", c.ID))
+	files["accesses.json"] = []byte(`[{"id":"x","consent":"` + c.ID + `","revision":1,"datasets":["contacts"],"action":"read","begun":"` + time.Now().Add(-time.Second).UTC().Format(time.RFC3339Nano) + `","records":1,"bytes":1}]`)
+	p, err := open(g.signed(t, files), g.trust)
+	if err != nil || len(p.Accesses) != 0 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

@@ -271,14 +271,14 @@ func (b *bundle) sign(ctx context.Context) error {
 const readme = `EVIDENCE ABOUT A CONSENT                                        PREUVES D'UN CONSENTEMENT
 
 This is what an operator logged between one person and one service, complete up to the moment at which it was made.
-You need not trust the operator: the log was signed, and cosigned by others, long before you asked.
+You need not trust the operator: the log was signed before you asked, and cosigned by those who witness it.
 Ceci est tout ce qu'un opérateur a consigné entre une personne et un service, complet jusqu'au moment de sa fabrication.
-Il n'est pas nécessaire de faire confiance à l'opérateur : le journal a été signé, et contresigné par d'autres, bien avant
-votre demande.
+Il n'est pas nécessaire de faire confiance à l'opérateur : le journal a été signé avant votre demande, et contresigné par ceux
+qui en sont témoins.
 
 All at once (with the log's key, which you have from the operator's notification, from your own register or from a witness):
     passerelle audit verify THIS.zip --key 'KEY'
-    passerelle audit verify THIS.zip --key 'KEY' --service ID --purpose IRI --dataset NAME --at 2026-03-01T12:00:00Z
+    passerelle audit verify THIS.zip --key 'KEY' --purpose IRI --dataset NAME --at 2026-03-01T12:00:00Z
 
 With tools that everybody has, in the folder where this was unpacked:
     sha256sum --check SHA256SUMS

@@ -30,7 +30,7 @@ var (
 // Format names the form of evidence bundles.
 const Format = "passerelle-evidence/1"
 
-// The files of a bundle. What is not listed here is a document, named in [Evidence.Files] of the operator's own statement.
+// The files of a bundle. What is not listed here is a file that [Evidence.Documents] name, a rule's text or a proof.
 const (
 	fileEvidence  = "evidence.json"
 	fileHistory   = "history.json"

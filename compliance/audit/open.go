@@ -16,6 +16,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
@@ -331,10 +332,14 @@ func stateOf(what string) consent.State {
 		"consent.expired": consent.Expired, "consent.invalidated": consent.Invalidated, "consent.revoked": consent.Revoked}[what]
 }
 
+// inFlight is how long before the end of the evidence something may be in the records whose entry in the log came after it:
+// it was being committed while the evidence was made. It is not shown, since nothing proves it.
+const inFlight = time.Minute
+
 // unlogged is an error where a revision is in the documents that was never logged.
 func (o *opening) unlogged(p *Proven) error {
 	for _, d := range o.evidence.Documents {
-		if !d.At.After(p.Shown.Until) && !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Consent == d.Consent && s.Revision == d.Revision }) {
+		if d.At.Before(p.Shown.Until.Add(-inFlight)) && !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Consent == d.Consent && s.Revision == d.Revision }) {
 			return fmt.Errorf("revision %d of consent %s is here, and was never logged", d.Revision, d.Consent)
 		}
 	}
