@@ -77,7 +77,7 @@ func (b *bundle) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// First, so that what is read after it cannot be of later than it shows.
+	// First, so that all that it shows is in the records, which are read after it.
 	history, err := m.Ledger.History(ctx, ledger.Disclose{Person: b.asked.Person, Service: service.ID, To: b.asked.To})
 	if err != nil {
 		return err
