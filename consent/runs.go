@@ -16,6 +16,10 @@ const runTime = 15 * time.Minute
 // runs finds out to which run an access belongs, and how many runs there were within 24 hours that nobody asked for. All
 // consents between the service and the person count, lest several be asked for.
 func (a *Authority) runs(ctx context.Context, tx *sql.Tx, c *Consent, x *AccessFacts, now time.Time) error {
+	// Each sees the runs before it, also those that another of these consents begins just now.
+	if err := a.db.Hold(ctx, tx, "consent.runs/"+c.Person+"/"+c.Service); err != nil {
+		return err
+	}
 	const both = `consent IN (SELECT id FROM consent_consent WHERE person = $1 AND service = $2)`
 	err := tx.QueryRowContext(ctx, `SELECT session FROM consent_access WHERE `+both+` AND session <> '' AND present = $3 AND begun > $4
 		GROUP BY session HAVING min(begun) > $5 ORDER BY min(begun) DESC LIMIT 1`, c.Person, c.Service, x.Present, micro(now.Add(-2*runTime)), micro(now.Add(-runTime))).Scan(&x.Session)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +117,42 @@ func TestFourTimesADay(t *testing.T) {
 		}
 		b.now = b.now.Add(20 * time.Minute)
 		tooOften("again")
+	})
+}
+
+// TestFourTimesADayAtOnce: of reads at the same moment under several consents, each counts those before it.
+func TestFourTimesADayAtOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := newBank(t, db)
+		var given []consent.Consent
+		for range 8 {
+			c, err := b.grant(t, "passkey")
+			if err != nil {
+				t.Fatal(err)
+			}
+			given = append(given, c)
+		}
+		for run := range 5 {
+			b.now = b.now.Add(time.Hour)
+			var together sync.WaitGroup
+			sessions := make([]string, len(given))
+			for i, c := range given {
+				together.Go(func() {
+					p, err := b.Permit(context.Background(), consent.Access{Consent: c.ID, Service: "reader", Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read, Certificate: b.cert})
+					if err == nil {
+						sessions[i], err = p.Session(), p.Done(context.Background(), consent.Sent{Outcome: consent.Complete})
+					}
+					if (err == nil) != (run < 4) || err != nil && !strings.Contains(err.Error(), "too-often") {
+						t.Errorf("run %d: %v", run+1, err)
+					}
+				})
+			}
+			together.Wait()
+			slices.Sort(sessions)
+			if one := slices.Compact(sessions); len(one) != 1 {
+				t.Errorf("run %d was taken for %d", run+1, len(one))
+			}
+		}
 	})
 }
 

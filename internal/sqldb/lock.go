@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -19,9 +20,7 @@ func (db *DB) TryLock(ctx context.Context, name string) (unlock func() error, ok
 		}
 		return l.Unlock, true, nil
 	}
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	key := int64(h.Sum64())
+	key := lockKey(name)
 	conn, err := db.locks.Conn(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("lock %s: %w", name, err)
@@ -33,4 +32,22 @@ func (db *DB) TryLock(ctx context.Context, name string) (unlock func() error, ok
 		_, err := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, key)
 		return errors.Join(err, conn.Close())
 	}, true, nil
+}
+
+// Hold takes the lock of that name until the transaction ends, and waits where another one has it. What others committed
+// before is seen by what is read after it. On SQLite, where one transaction writes at a time, each has it anyway.
+func (db *DB) Hold(ctx context.Context, tx *sql.Tx, name string) error {
+	if db.Embedded() {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lockKey(name)); err != nil {
+		return fmt.Errorf("wait for the lock %s: %w", name, err)
+	}
+	return nil
+}
+
+func lockKey(name string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return int64(h.Sum64())
 }

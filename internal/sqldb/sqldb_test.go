@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"database/sql"
 	"errors"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -81,6 +82,34 @@ func TestALockHasOneHolder(t *testing.T) {
 			t.Fatalf("not free again: %v, %v", ok, err)
 		}
 		unlock()
+	})
+}
+
+func TestAHeldLockIsLetGoAtTheEnd(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		if _, err := db.Write.Exec(`CREATE TABLE a (n BIGINT)`); err != nil {
+			t.Fatal(err)
+		}
+		var together sync.WaitGroup
+		for range 20 { // each would see as many rows as another, but for the lock
+			together.Go(func() {
+				err := db.Tx(t.Context(), func(tx *sql.Tx) error {
+					if err := db.Hold(t.Context(), tx, "a"); err != nil {
+						return err
+					}
+					_, err := tx.Exec(`INSERT INTO a (n) SELECT count(*) FROM a`)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		together.Wait()
+		var different int
+		if err := db.Read.QueryRow(`SELECT count(DISTINCT n) FROM a`).Scan(&different); err != nil || different != 20 {
+			t.Errorf("%d, %v", different, err)
+		}
 	})
 }
 
