@@ -123,10 +123,7 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	}); err != nil {
 		return err
 	}
-	err = s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
-	if err != nil {
-		return err
-	}
+	s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
 	if err := s.openDesk(ctx, g); err != nil {
 		return err
 	}

@@ -59,22 +59,26 @@ type telling struct {
 	ID string `json:"id"`
 }
 
-// New returns who puts events into the queue, and makes the tables if there are none. Nothing is told before [Events.Work].
+// New returns who puts events into the queue, and makes the tables if there are none. A queue that runs needs [Events.Work]
+// before; others keep for such a one what is to be told.
 func New(ctx context.Context, db *sqldb.DB, queue *jobs.Queue) (*Events, error) {
 	tables, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
-	return &Events{db: db, queue: queue}, db.Migrate(ctx, tables, "events_version")
+	e := &Events{db: db, queue: queue}
+	if err := queue.Handle(tell.Worker(e.tell)); err != nil {
+		return nil, err
+	}
+	return e, db.Migrate(ctx, tables, "events_version")
 }
 
-// Work makes the queue tell events from now on.
-func (e *Events) Work(opt Options) error {
+// Work says with what events are told when the queue runs.
+func (e *Events) Work(opt Options) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
 	e.opt = opt
-	return e.queue.Handle(tell.Worker(e.tell))
 }
 
 // Changed puts an event into the queue, in the transaction of the change.

@@ -131,7 +131,7 @@ func setup(t *testing.T, db *sqldb.DB) (*consenttest.Fixture, *events.Events) {
 		t.Fatal(err)
 	}
 	f := consenttest.New(t, db, func(o *consent.Options) { o.Decided = e.Changed })
-	err = e.Work(events.Options{
+	e.Work(events.Options{
 		Issuer: "https://operator.example", Service: f.Authority.Service, Subject: func(string, string) string { return "pseudonym" },
 		Sign: func(_ context.Context, _ string, claims any) (string, error) {
 			text, err := json.Marshal(claims)
@@ -139,9 +139,6 @@ func setup(t *testing.T, db *sqldb.DB) (*consenttest.Fixture, *events.Events) {
 		},
 		Client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- queue.Run(ctx) }()
