@@ -24,60 +24,28 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
-	"github.com/passerelle-cloud/passerelle/compliance/dga"
-	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
+	"github.com/passerelle-cloud/passerelle/compliance/audittest"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
-	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
-	"github.com/passerelle-cloud/passerelle/operators/keys"
 )
 
 var ctx = context.Background()
 
-// gateway is an operator with keys and a log.
-type gateway struct {
-	*consenttest.Fixture
-	audit.Maker
-	store *keys.Files
-	trust audit.Trusted
-}
+// gateway is one that two services are registered at.
+type gateway struct{ *audittest.Gateway }
 
 func newGateway(t testing.TB, db *sqldb.DB) *gateway {
 	t.Helper()
-	packs := []consent.Pack{gdpr.Pack(), dga.Pack()}
-	g := &gateway{Fixture: consenttest.New(t, db, func(o *consent.Options) { o.Packs = packs; o.Operator.Registration = []string{"SIREN:552100554"} })}
-	g.Fixture.Service(t, "reader")
-	g.Fixture.Service(t, "other")
-	profile := keys.Unregistered("operator.example")
-	var err error
-	if g.store, err = keys.OpenFiles(ctx, filepath.Join(t.TempDir(), "keys")); err != nil {
-		t.Fatal(err)
-	}
-	g.Maker = audit.Maker{Authority: g.Fixture.Authority, Ledger: g.Fixture.Ledger, Packs: packs,
-		Told: func(_ context.Context, id string) ([]events.Event, error) {
-			return []events.Event{{ID: "e1", Consent: id, Revision: 1, State: consent.Withdrawn, Made: time.Now().UTC(), Tried: 3, Answer: "503"}}, nil
-		},
-		Statement: func(ctx context.Context) (*statement.Signed, error) {
-			return keys.Describe(ctx, profile, g.store)
-		},
-		Signer: func(ctx context.Context) (crypto.Signer, error) {
-			s, err := g.store.Signer(ctx, statement.UseArchive)
-			return s.Signer, err
-		}}
-	key, err := ledger.VerifierKey("operator.example/log", g.Key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g.trust.Log, err = ledger.NewTrust([]string{key}, nil, 0); err != nil {
-		t.Fatal(err)
-	}
-	if g.trust.Operator, err = g.Statement(ctx); err != nil {
-		t.Fatal(err)
+	g := &gateway{audittest.New(t, db)}
+	g.Service(t, "reader")
+	g.Service(t, "other")
+	g.Told = func(_ context.Context, id string) ([]events.Event, error) {
+		return []events.Event{{ID: "e1", Consent: id, Revision: 1, State: consent.Withdrawn, Made: time.Now().UTC(), Tried: 3, Answer: "503"}}, nil
 	}
 	return g
 }
@@ -137,7 +105,7 @@ func TestEvidence(t *testing.T) {
 		g.withdraw(t, c)
 		ended := time.Now()
 
-		p, err := open(g.bundle(t, "reader", c.ID), g.trust)
+		p, err := open(g.bundle(t, "reader", c.ID), g.Trust)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +155,7 @@ func TestEvidence(t *testing.T) {
 func TestEvidenceNoneLogged(t *testing.T) {
 	g := newGateway(t, dbtest.SQLite(t))
 	g.Grant(t, "other", "alice")
-	p, err := open(g.bundle(t, "reader", ""), g.trust)
+	p, err := open(g.bundle(t, "reader", ""), g.Trust)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +191,7 @@ func TestEvidenceForged(t *testing.T) {
 	g.read(t, c, "bb22")
 	g.withdraw(t, c)
 	good := unzip(t, g.bundle(t, "reader", c.ID))
-	if _, err := open(g.signed(t, good), g.trust); err != nil {
+	if _, err := open(g.signed(t, good), g.Trust); err != nil {
 		t.Fatal("signed again:", err)
 	}
 	replaced := func(name, from, to string) func(map[string][]byte) {
@@ -262,7 +230,7 @@ func TestEvidenceForged(t *testing.T) {
 	} {
 		files := maps.Clone(good)
 		k.change(files)
-		if _, err := open(g.signed(t, files), g.trust); err == nil || !strings.Contains(err.Error(), k.says) {
+		if _, err := open(g.signed(t, files), g.Trust); err == nil || !strings.Contains(err.Error(), k.says) {
 			t.Errorf("%s: %v", name, err)
 		} else if !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrProof) {
 			t.Errorf("%s: the error has no parent: %v", name, err)
@@ -276,7 +244,7 @@ func TestEvidenceWhileOthersCommit(t *testing.T) {
 	c := g.Grant(t, "reader", "alice")
 	files := unzip(t, g.bundle(t, "reader", c.ID))
 	files["accesses.json"] = []byte(`[{"id":"x","consent":"` + c.ID + `","revision":1,"datasets":["contacts"],"action":"read","begun":"` + time.Now().Add(-time.Second).UTC().Format(time.RFC3339Nano) + `","records":1,"bytes":1}]`)
-	p, err := open(g.signed(t, files), g.trust)
+	p, err := open(g.signed(t, files), g.Trust)
 	if err != nil || len(p.Accesses) != 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -314,32 +282,32 @@ func TestEvidenceTampered(t *testing.T) {
 	for name := range good {
 		files := maps.Clone(good)
 		files[name] = append([]byte{' '}, good[name]...)
-		if _, err := open(zipped(t, files), g.trust); err == nil {
+		if _, err := open(zipped(t, files), g.Trust); err == nil {
 			t.Errorf("%s was changed, and nobody noticed", name)
 		}
 		delete(files, name)
-		if _, err := open(zipped(t, files), g.trust); err == nil {
+		if _, err := open(zipped(t, files), g.Trust); err == nil {
 			t.Errorf("%s is missing, and nobody noticed", name)
 		}
 	}
 	files := maps.Clone(good)
 	files["more.txt"] = []byte("more")
-	if _, err := open(zipped(t, files), g.trust); err == nil || !strings.Contains(err.Error(), "was added") {
+	if _, err := open(zipped(t, files), g.Trust); err == nil || !strings.Contains(err.Error(), "was added") {
 		t.Errorf("one more: %v", err)
 	}
-	if _, err := open(stranger.signed(t, good), g.trust); err == nil || !strings.Contains(err.Error(), "does not list it") {
+	if _, err := open(stranger.signed(t, good), g.Trust); err == nil || !strings.Contains(err.Error(), "does not list it") {
 		t.Errorf("signed by a stranger: %v", err)
 	}
-	if _, err := open(data, stranger.trust); !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrUntrusted) {
+	if _, err := open(data, stranger.Trust); !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrUntrusted) {
 		t.Errorf("of another operator: %v", err)
 	}
-	other := g.trust
+	other := g.Trust
 	other.Operator = nil
 	if p, err := open(data, other); err != nil || p.Known {
 		t.Errorf("of an operator whom nobody knows: %v", err)
 	}
 	for n := range 40 {
-		if _, err := open(data[:len(data)*n/40], g.trust); !errors.Is(err, audit.ErrBundle) {
+		if _, err := open(data[:len(data)*n/40], g.Trust); !errors.Is(err, audit.ErrBundle) {
 			t.Fatalf("truncated: %v", err)
 		}
 	}
@@ -378,7 +346,7 @@ func TestEvidenceWithPublicTools(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ledger.VerifyLeaf(text, g.trust.Log); err != nil {
+	if _, err := ledger.VerifyLeaf(text, g.Trust.Log); err != nil {
 		t.Error(err)
 	}
 }
@@ -391,7 +359,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(data[:len(data)/2])
 	f.Add([]byte("PK\x05\x06" + strings.Repeat("\x00", 18)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := open(data, g.trust); err != nil && !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrProof) && !errors.Is(err, ledger.ErrUntrusted) {
+		if _, err := open(data, g.Trust); err != nil && !errors.Is(err, audit.ErrBundle) && !errors.Is(err, ledger.ErrProof) && !errors.Is(err, ledger.ErrUntrusted) {
 			t.Error(err)
 		}
 	})

@@ -125,7 +125,7 @@ func BenchmarkRules(b *testing.B) {
 	c := o.Grant(b, "reader", "alice")
 	f := consent.Facts{Now: time.Now(), Step: consent.StepPermit, Service: consent.ServiceFacts{ID: "reader"}, Consent: &consent.ConsentFacts{State: consent.Given, Expires: c.Expires},
 		Access: &consent.AccessFacts{Datasets: c.Details[0].Datasets, Action: consent.Read, Detail: &c.Details[0]}}
-	packs := o.gateway.Maker.Packs
+	packs := o.Maker.Packs
 	for b.Loop() {
 		for i := range packs {
 			packs[i].Judge(f)

@@ -12,17 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"context"
-
 	"github.com/passerelle-cloud/passerelle/compliance"
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
-	"github.com/passerelle-cloud/passerelle/consent/events"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
-	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
@@ -38,26 +34,7 @@ type office struct {
 func newOffice(t testing.TB, db *sqldb.DB) *office {
 	t.Helper()
 	o := &office{gateway: newGateway(t, db), now: time.Now()}
-	clock := func() time.Time { return o.now }
-	queue, err := jobs.New(ctx, db, jobs.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	told, err := events.New(ctx, db, queue)
-	if err != nil {
-		t.Fatal(err)
-	}
-	auditors, err := audit.OpenAuditors(ctx, db, o.Fixture.Ledger, bytes.Repeat([]byte{7}, 32), clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	maker := o.gateway.Maker
-	maker.Told = told.Of
-	o.Desk = audit.NewDesk(db, auditors, maker, audit.Options{Events: told, Operator: consent.OperatorFacts{ID: "operator.example", Roles: []string{"intermediary"}, Registration: []string{"SIREN:552100554"}},
-		Trust: func(context.Context) (audit.Trusted, error) { return o.trust, nil }})
-	if o.code, o.who, err = o.Invite(ctx, "Ada Contrôle", "CNIL", o.now.AddDate(0, 1, 0)); err != nil {
-		t.Fatal(err)
-	}
+	o.Desk, o.code, o.who = o.OpenDesk(t, func() time.Time { return o.now }, "Ada Contrôle")
 	return o
 }
 
@@ -189,7 +166,7 @@ func TestDesk(t *testing.T) {
 		if a.Answer.Given || !strings.Contains(a.Answer.Text, "ConsentWithdrawn") || len(a.Proven.Accesses) != 1 {
 			t.Errorf("%+v", a.Answer)
 		}
-		if _, err := open(a.Evidence, o.trust); err != nil {
+		if _, err := open(a.Evidence, o.Trust); err != nil {
 			t.Error("the evidence:", err)
 		}
 		a, err = o.Ask(ctx, o.who, audit.Inquiry{Subject: k.Subject, Service: "other", Dataset: formats.Contacts, Purpose: consenttest.Purpose})

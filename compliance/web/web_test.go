@@ -3,7 +3,6 @@ package web_test
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -11,71 +10,41 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	complianceapi "github.com/passerelle-cloud/passerelle/compliance/api"
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
-	"github.com/passerelle-cloud/passerelle/compliance/dga"
-	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
+	"github.com/passerelle-cloud/passerelle/compliance/audittest"
 	"github.com/passerelle-cloud/passerelle/compliance/web"
 	"github.com/passerelle-cloud/passerelle/consent"
-	"github.com/passerelle-cloud/passerelle/consent/consenttest"
-	"github.com/passerelle-cloud/passerelle/consent/events"
-	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
-	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/apitest"
 	"github.com/passerelle-cloud/passerelle/internal/brand"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
-	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
-	"github.com/passerelle-cloud/passerelle/operators/keys"
 )
 
 var ctx = context.Background()
 
 // office is a gateway whose desk is served, held against openapi.yaml.
 type office struct {
-	*consenttest.Fixture
+	*audittest.Gateway
 	desk   *audit.Desk
 	server *httptest.Server
-	trust  audit.Trusted
 	code   string
 	who    *audit.Auditor
 }
 
 func newOffice(t testing.TB, db *sqldb.DB) *office {
 	t.Helper()
-	packs := []consent.Pack{gdpr.Pack(), dga.Pack()}
-	o := &office{Fixture: consenttest.New(t, db, func(o *consent.Options) { o.Packs = packs })}
-	store, err := keys.OpenFiles(ctx, filepath.Join(t.TempDir(), "keys"))
-	must(t, err)
-	profile := keys.Unregistered("operator.example")
-	own := func(ctx context.Context) (*statement.Signed, error) { return keys.Describe(ctx, profile, store) }
-	key, err := ledger.VerifierKey("operator.example/log", o.Key.Public())
-	must(t, err)
-	o.trust.Log, err = ledger.NewTrust([]string{key}, nil, 0)
-	must(t, err)
-	o.trust.Operator, err = own(ctx)
-	must(t, err)
-	queue, err := jobs.New(ctx, db, jobs.Config{})
-	must(t, err)
-	told, err := events.New(ctx, db, queue)
-	must(t, err)
-	auditors, err := audit.OpenAuditors(ctx, db, o.Ledger, bytes.Repeat([]byte{7}, 32), nil)
-	must(t, err)
-	o.desk = audit.NewDesk(db, auditors, audit.Maker{Authority: o.Authority, Ledger: o.Ledger, Packs: packs, Told: told.Of, Statement: own,
-		Signer: func(ctx context.Context) (crypto.Signer, error) {
-			s, err := store.Signer(ctx, statement.UseArchive)
-			return s.Signer, err
-		}}, audit.Options{Events: told, Operator: consent.OperatorFacts{ID: "operator.example", Roles: []string{"intermediary"}}, Trust: func(context.Context) (audit.Trusted, error) { return o.trust, nil }})
+	o := &office{Gateway: audittest.New(t, db)}
+	o.desk, o.code, o.who = o.OpenDesk(t, nil, "Ada <b>Contrôle</b>")
 	brands, err := brand.Single(brand.Brand{Name: "Maison"})
 	must(t, err)
-	pages, err := web.New(webui.Options{Brands: brands, Operator: "Maison SA", Zone: time.UTC}, web.Options{Desk: o.desk, Key: func(*http.Request) (string, error) { return key, nil }})
+	pages, err := web.New(webui.Options{Brands: brands, Operator: "Maison SA", Zone: time.UTC}, web.Options{Desk: o.desk, Key: func(*http.Request) (string, error) { return o.VerifierKey, nil }})
 	must(t, err)
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]http.HandlerFunc{
@@ -100,8 +69,6 @@ func newOffice(t testing.TB, db *sqldb.DB) *office {
 	}
 	o.server = httptest.NewServer(apitest.Check(t, mux))
 	t.Cleanup(o.server.Close)
-	o.code, o.who, err = o.desk.Invite(ctx, "Ada <b>Contrôle</b>", "CNIL", time.Now().AddDate(0, 1, 0))
-	must(t, err)
 	return o
 }
 
@@ -219,7 +186,7 @@ func TestDesk(t *testing.T) {
 	if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "application/zip" {
 		t.Fatal(answer.Status)
 	}
-	if p, err := audit.Open(strings.NewReader(text), int64(len(text)), o.trust); err != nil || len(p.Accesses) != 1 {
+	if p, err := audit.Open(strings.NewReader(text), int64(len(text)), o.Trust); err != nil || len(p.Accesses) != 1 {
 		t.Error("the evidence:", err)
 	}
 	const reason = "plainte 2026/117"

@@ -27,6 +27,7 @@ var rules = []rule{
 	{"compliance/audit", []string{"compliance", "compliance/dga", "compliance/psd2", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
 	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/problem", "internal/strict"}},
 	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/webui"}},
+	{"compliance/audittest", []string{"compliance/audit", "compliance/dga", "compliance/gdpr", "consent", "consent/consenttest", "consent/events", "consent/ledger", "formats/statement", "internal/jobs", "internal/sqldb", "operators/keys"}},
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
@@ -88,7 +89,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
+var forTests = []string{"compliance/audittest", "consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -105,7 +106,7 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
+	{"testing", []string{"compliance/audittest", "consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
 	{"github.com/go-webauthn", []string{"operators/accounts"}},
 	{"github.com/coreos/go-oidc", []string{"operators/provider"}},
 	{"github.com/chromedp", []string{"internal/browsertest"}},
