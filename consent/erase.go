@@ -69,21 +69,24 @@ func (a *Authority) retained(ctx context.Context, person string) (time.Time, err
 	return time.Time{}, nil
 }
 
-// Reserved is an error, which wraps [ErrTaken], where a name is that of a person who waits to be erased: whoever had it
-// meanwhile would be erased with them, and would see what they decided.
+// Reserved is an error, which wraps [ErrTaken], where a name is that of a person of whom something is kept, also when they are
+// gone: whoever had it next would see what they decided, and be erased with them.
 func Reserved(ctx context.Context, db *sqldb.DB, name string) error {
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
-	var due int64
-	err := db.Read.QueryRowContext(ctx, `SELECT due FROM consent_erasure WHERE person = $1`, name).Scan(&due)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
+	var due, kept int64
+	err := db.Read.QueryRowContext(ctx, `SELECT coalesce((SELECT due FROM consent_erasure WHERE person = $1), 0),
+		(SELECT count(*) FROM consent_consent WHERE person = $1) + (SELECT count(*) FROM consent_request WHERE person = $1 AND person <> '')`, name).Scan(&due, &kept)
+	switch {
+	case err != nil:
 		return fmt.Errorf("look whether a name is free: %w", err)
+	case due > 0:
+		return fmt.Errorf("%w: %q was somebody's who was erased, and of whom something must be kept until %s; choose another name", ErrTaken, name, fromMicro(due).Format(time.DateOnly))
+	case kept > 0:
+		return fmt.Errorf("%w: %q was somebody's whose decisions are kept as proof; choose another name, or erase them first (passerelle person erase); for the same person: passerelle person add --same-person", ErrTaken, name)
 	}
-	return fmt.Errorf("%w: %q was somebody's who was erased, and of whom something must be kept until %s; choose another name", ErrTaken, name, fromMicro(due).Format(time.DateOnly))
+	return nil
 }
 
 func (a *Authority) eraseLater(ctx context.Context, person string, due time.Time) error {

@@ -119,3 +119,30 @@ func TestEraseLater(t *testing.T) {
 		}
 	})
 }
+
+// TestReserved: whoever is gone keeps their name as long as something of theirs is kept.
+func TestReserved(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		f := consenttest.New(t, db)
+		f.Service(t, "reader")
+		f.Grant(t, "reader", "alice")
+		if _, err := f.EndAll(t.Context(), "alice", "she is gone"); err != nil {
+			t.Fatal(err)
+		}
+		if err := consent.Reserved(t.Context(), f.DB, "alice"); !errors.Is(err, consent.ErrTaken) {
+			t.Errorf("somebody else would see what she decided: %v", err)
+		}
+		if _, err := f.Refuse(t.Context(), f.Decision(t, f.Ask(t, "reader"), "carol"), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := consent.Reserved(t.Context(), f.DB, "carol"); !errors.Is(err, consent.ErrTaken) {
+			t.Errorf("somebody else would see what she refused: %v", err)
+		}
+		if _, err := f.Erase(t.Context(), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		if err := consent.Reserved(t.Context(), f.DB, "alice"); err != nil {
+			t.Errorf("erased: %v", err)
+		}
+	})
+}

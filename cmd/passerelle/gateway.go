@@ -206,13 +206,21 @@ func (g *gateway) openHome(ctx context.Context) (*home.Home, error) {
 	return g.home, err
 }
 
-// createInstance makes an instance, unless its name is that of somebody who waits to be erased.
+// createInstance makes an instance, unless its name is that of somebody of whom something is kept.
 func (g *gateway) createInstance(ctx context.Context, name string, o home.Options) (*home.Instance, error) {
-	h, err := g.openHome(ctx)
-	if err != nil {
+	if _, err := g.openDB(ctx); err != nil {
 		return nil, err
 	}
 	if err := consent.Reserved(ctx, g.db, name); err != nil {
+		return nil, err
+	}
+	return g.createInstanceAgain(ctx, name, o)
+}
+
+// createInstanceAgain makes an instance for the person who had the name before, or for whoever has it first.
+func (g *gateway) createInstanceAgain(ctx context.Context, name string, o home.Options) (*home.Instance, error) {
+	h, err := g.openHome(ctx)
+	if err != nil {
 		return nil, err
 	}
 	return h.Create(ctx, name, o)

@@ -30,8 +30,9 @@ type personCommand struct {
 }
 
 type personAdd struct {
-	Name  string `arg:"" help:"Lower-case letters, digits, - . _"`
-	Quota int64  `help:"Megabytes that it may hold; 0: no limit." placeholder:"MB"`
+	Name       string `arg:"" help:"Lower-case letters, digits, - . _"`
+	Quota      int64  `help:"Megabytes that it may hold; 0: no limit." placeholder:"MB"`
+	SamePerson bool   `help:"It is the person who had this name before: they find again what they decided."`
 }
 
 func (c *personAdd) Run(ctx context.Context, p *program) error {
@@ -40,7 +41,11 @@ func (c *personAdd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer g.Close()
-	_, err = g.createInstance(ctx, c.Name, home.Options{Quota: c.Quota * megabyte})
+	create := g.createInstance
+	if c.SamePerson {
+		create = g.createInstanceAgain
+	}
+	_, err = create(ctx, c.Name, home.Options{Quota: c.Quota * megabyte})
 	return err
 }
 
