@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/operators/keys"
+	"github.com/passerelle-cloud/passerelle/operators/peer"
 )
 
 // operatorCommand says who this operator is and whom it trusts.
@@ -59,7 +61,8 @@ func (c *operatorPublish) Run(ctx context.Context, p *program) error {
 }
 
 type operatorTrust struct {
-	File string `arg:"" help:"The signed statement, as operator publish prints it there." type:"existingfile"`
+	From        string `arg:"" help:"The address of the operator's gateway (https://cloud.example.org), or a file with its signed statement, as operator publish prints it there." placeholder:"URL|FILE"`
+	Fingerprint string `help:"What the operator publishes elsewhere: whoever has another is not pinned." placeholder:"DIGITS"`
 }
 
 func (c *operatorTrust) Run(ctx context.Context, p *program) error {
@@ -68,13 +71,12 @@ func (c *operatorTrust) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer g.Close()
-	data, err := os.ReadFile(c.File)
+	signed, err := c.read(ctx)
 	if err != nil {
 		return err
 	}
-	signed, err := statement.Parse(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
+	if c.Fingerprint != "" && digits(c.Fingerprint) != digits(signed.Fingerprint()) {
+		return fmt.Errorf("this is somebody else, or they have a new key; %s is not pinned: its fingerprint is\n  %s", signed.Statement.ID, signed.Fingerprint())
 	}
 	pins, err := g.pins()
 	if err != nil {
@@ -83,8 +85,33 @@ func (c *operatorTrust) Run(ctx context.Context, p *program) error {
 	if err := pins.Pin(signed); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.out, "%s\nPinned. Compare the fingerprint with what the operator publishes elsewhere:\n  %s\n", signed.Text(), signed.Fingerprint())
+	if c.Fingerprint != "" {
+		_, err = fmt.Fprintf(p.out, "%s\nPinned. It has the fingerprint that you gave.\n", signed.Text())
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, "%s\nPinned. Compare the fingerprint with what the operator publishes elsewhere:\n  %s\nIf it differs: passerelle operator forget %s\n", signed.Text(), signed.Fingerprint(), signed.Statement.ID)
 	return err
+}
+
+// read reads the statement, from the operator or from a file.
+func (c *operatorTrust) read(ctx context.Context) (*statement.Signed, error) {
+	if strings.Contains(c.From, "://") {
+		return peer.Fetch(ctx, c.From)
+	}
+	data, err := os.ReadFile(c.From)
+	if err != nil {
+		return nil, fmt.Errorf("%w; of an operator's gateway write the address with https://", err)
+	}
+	signed, err := statement.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.From, err)
+	}
+	return signed, nil
+}
+
+// digits are those of a fingerprint, however it is written.
+func digits(fingerprint string) string {
+	return strings.ToLower(strings.NewReplacer(" ", "", ":", "", "-", "").Replace(fingerprint))
 }
 
 type operatorTrusted struct{}
@@ -100,7 +127,7 @@ func (c *operatorTrusted) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if len(pins.All()) == 0 {
-		fmt.Fprintln(p.err, "Nobody is pinned. passerelle operator trust FILE pins an operator.")
+		fmt.Fprintln(p.err, "Nobody is pinned. passerelle operator trust https://cloud.example.org pins an operator.")
 	}
 	for _, s := range pins.All() {
 		fmt.Fprintf(p.out, "%-30s %s\n  %s\n", s.Statement.ID, s.Statement.LegalName, s.Fingerprint())

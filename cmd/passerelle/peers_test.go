@@ -39,7 +39,7 @@ func TestPeers(t *testing.T) {
 	for _, script := range []string{"openid-client.mjs", "oauth4webapi.mjs"} {
 		for _, alg := range []string{"ES256", "PS256", "Ed25519"} {
 			t.Run(strings.TrimSuffix(script, ".mjs")+"/"+alg, func(t *testing.T) {
-				p := startPeer(t, g, where, data, script, alg)
+				p := startClient(t, g, where, data, script, alg)
 				p.wholeWay(t)
 			})
 		}
@@ -64,8 +64,8 @@ func passwordOf(t *testing.T, data, person, password string) {
 	}
 }
 
-// peer is a service in a process of its own, that says what it does line by line.
-type peer struct {
+// client is a service in a process of its own, that says what it does line by line.
+type client struct {
 	id      string
 	gateway *running
 	in      io.Writer
@@ -74,7 +74,7 @@ type peer struct {
 	data    string
 }
 
-func startPeer(t *testing.T, g *running, where, data, script, alg string) *peer {
+func startClient(t *testing.T, g *running, where, data, script, alg string) *client {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "peers", script))
 	if err != nil {
@@ -85,7 +85,7 @@ func startPeer(t *testing.T, g *running, where, data, script, alg string) *peer 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(file) })
-	p := &peer{id: strings.ToLower(strings.TrimSuffix(script, ".mjs") + "-" + alg), gateway: g, data: data, err: &strings.Builder{}}
+	p := &client{id: strings.ToLower(strings.TrimSuffix(script, ".mjs") + "-" + alg), gateway: g, data: data, err: &strings.Builder{}}
 	cmd := exec.Command("node", file, g.url, p.id, p.redirect(), alg, peerDetails())
 	cmd.Stderr = p.err
 	if p.in, err = cmd.StdinPipe(); err != nil {
@@ -104,7 +104,7 @@ func startPeer(t *testing.T, g *running, where, data, script, alg string) *peer 
 	return p
 }
 
-func (p *peer) redirect() string { return "http://localhost:9/" + p.id }
+func (p *client) redirect() string { return "http://localhost:9/" + p.id }
 
 func peerDetails() string {
 	text, _ := json.Marshal(inviteDetails())
@@ -112,7 +112,7 @@ func peerDetails() string {
 }
 
 // said is the next thing that the service says.
-func (p *peer) said(t *testing.T, what string) string {
+func (p *client) said(t *testing.T, what string) string {
 	t.Helper()
 	if !p.out.Scan() {
 		time.Sleep(100 * time.Millisecond) // so that it has said why
@@ -125,9 +125,9 @@ func (p *peer) said(t *testing.T, what string) string {
 	return rest
 }
 
-func (p *peer) tell(line string) { fmt.Fprintln(p.in, line) }
+func (p *client) tell(line string) { fmt.Fprintln(p.in, line) }
 
-func (p *peer) wholeWay(t *testing.T) {
+func (p *client) wholeWay(t *testing.T) {
 	p.register(t, p.said(t, "keys"))
 	p.tell("registered")
 	b := newBrowser(t, p.gateway.url)
@@ -146,7 +146,7 @@ func (p *peer) wholeWay(t *testing.T) {
 }
 
 // register registers the service at the gateway that runs.
-func (p *peer) register(t *testing.T, jwks string) {
+func (p *client) register(t *testing.T, jwks string) {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{
 		"client_id": p.id, "client_name": "Peer " + p.id, "legal_name": "Peer " + p.id, "registrations": []any{map[string]string{"scheme": "SIREN", "value": "732829320"}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
+	"github.com/passerelle-cloud/passerelle/operators/peer"
 )
 
 // routes lists everything that a gateway serves. openapi.yaml says the same.
@@ -21,6 +22,7 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /.well-known/passerelle-operator", peer.Publish(s.statement, s.log))
 
 	// Services ask, and get tokens.
 	for _, path := range []string{oauth.PathServer, oauth.PathOpenID} {

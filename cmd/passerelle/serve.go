@@ -119,12 +119,13 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
+	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	log       *slog.Logger
 }
 
 func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger, url string) (*server, error) {
-	s := &server{metrics: prometheus.NewRegistry(), log: log}
+	s := &server{metrics: prometheus.NewRegistry(), log: log, statement: g.statement}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options, err := g.ledgerOptions(ctx)
 	if err != nil {

@@ -132,6 +132,7 @@ func TestServe(t *testing.T) {
 		{"GET", "/healthz", 200, "alive"},
 		{"GET", "/readyz", 200, "ready"},
 		{"POST", "/witness/add-checkpoint", 400, ""},
+		{"GET", "/.well-known/passerelle-operator", 200, `"payload":`},
 	} {
 		request, err := http.NewRequest(c.method, g.url+c.path, nil)
 		if err != nil {
@@ -154,6 +155,19 @@ func TestServe(t *testing.T) {
 		}
 	}
 	if out := mustCall(t, "--data", t.TempDir(), "log", "verify", g.url+"/log", "--key", g.key); !strings.Contains(out, "is sound: 2 leaves") {
+		t.Error(out)
+	}
+	// Another operator pins this one by its address.
+	other := t.TempDir()
+	if out, code := call(t, "--data", other, "operator", "trust", g.url, "--fingerprint", strings.Repeat("0", 64)); code != exitFailed || !strings.Contains(out, "somebody else") {
+		t.Errorf("%d: %s", code, out)
+	}
+	out := mustCall(t, "--data", other, "operator", "trust", g.url)
+	if _, rest, ok := strings.Cut(out, "elsewhere:\n"); ok {
+		fingerprint, _, _ := strings.Cut(rest, "\n")
+		out = mustCall(t, "--data", other, "operator", "trust", g.url, "--fingerprint", strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ":")))
+	}
+	if !strings.Contains(out, "the fingerprint that you gave") || !strings.Contains(mustCall(t, "--data", other, "operator", "trusted"), "Unregistered operator") {
 		t.Error(out)
 	}
 	// The log can be looked at while the gateway runs. Another gateway cannot run on the same folder.

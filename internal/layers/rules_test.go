@@ -32,6 +32,7 @@ var rules = []rule{
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/api", []string{"transfer", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "operators"}},
+	{"transfer/move", nil},
 	{"transfer/web", []string{"transfer", "internal/webui"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
@@ -53,6 +54,7 @@ var rules = []rule{
 	{"operators/solid", []string{"operators", "formats"}},
 	{"operators/webdav", []string{"operators", "formats"}},
 	{"operators/accounts", []string{"internal/seal", "internal/sqldb"}},
+	{"operators/peer", []string{"formats/statement", "internal/problem"}},
 	{"operators/provider", []string{"internal/seal"}},
 	{"operators/provider/providertest", nil},
 	{"operators/web", []string{"internal/webui", "operators/accounts", "operators/provider"}},
