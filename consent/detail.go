@@ -35,6 +35,8 @@ const (
 	Read      Action = "read"
 	Subscribe Action = "subscribe" // be told of changes
 	Compute   Action = "compute"   // have an answer computed here, and see only that
+	// Carry is what an operator does to whom a person moves: no detail names it, since [InstanceMove] is nothing else.
+	Carry Action = "carry"
 )
 
 // Detail is one thing that a service asks for, or got: an element of authorization_details (RFC 9396). What a person
@@ -174,6 +176,10 @@ func parseDetails(data []byte, v *strict.Validator, now time.Time) ([]Detail, er
 	return list, nil
 }
 
+// moveTime is how long an authorisation to move lasts where nothing else is said: Regulation (EU) 2023/2854 (the Data Act),
+// article 25(2)(a), gives 30 days for a switch.
+const moveTime = 30 * 24 * time.Hour
+
 // complete sets what may be left out, and says what does not fit together.
 func (d *Detail) complete(now time.Time) (faults []string) {
 	if d.Type == AccountInformation && len(d.Datasets) == 0 {
@@ -181,6 +187,9 @@ func (d *Detail) complete(now time.Time) (faults []string) {
 	}
 	if d.Type == InstanceMove {
 		d.Datasets = nil
+		if d.Expires.IsZero() {
+			d.Expires = now.Add(moveTime)
+		}
 	}
 	if len(d.Actions) == 0 {
 		d.Actions = []Action{Read}

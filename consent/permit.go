@@ -21,7 +21,7 @@ import (
 type Access struct {
 	Consent  string
 	Service  string
-	Datasets []formats.Dataset // each must be covered
+	Datasets []formats.Dataset // each must be covered; of Carry there are none: it is everything
 	Action   Action
 	Present  bool // the person asked for it just now, and there is evidence of it
 	// Certificate is the one for payment services with which the service came; nil: none.
@@ -116,6 +116,9 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 }
 
 func (x *Access) names() string {
+	if x.Action == Carry {
+		return wholeInstance
+	}
 	names := make([]string, len(x.Datasets))
 	for i, d := range x.Datasets {
 		names[i] = string(d)
@@ -125,6 +128,11 @@ func (x *Access) names() string {
 
 // covering returns those details that hold some of what is about to be read, if together they hold all of it.
 func covering(details []Detail, x Access, now time.Time) (list []Detail) {
+	if x.Action == Carry {
+		return slices.DeleteFunc(slices.Clone(details), func(d Detail) bool {
+			return d.Type != InstanceMove || d.Destination != x.Service || !now.Before(d.Expires)
+		})
+	}
 	held := 0
 	for _, set := range x.Datasets {
 		for _, d := range details {

@@ -68,6 +68,9 @@ func (a *Authority) Ask(ctx context.Context, asking Asking, also func(*sql.Tx, R
 	if service.Admin {
 		return r, fmt.Errorf("%w: %s administers; it cannot ask persons for data", ErrRequest, service.ID)
 	}
+	if err := r.movesTo(service); err != nil {
+		return r, err
+	}
 	facts := Facts{Now: now.UTC(), Step: StepAsk, Operator: a.operator, Service: service.facts(), Asked: r.Details}
 	facts.Service.Certificate = asking.Certificate
 	if _, err := a.judge(facts); err != nil {
@@ -105,6 +108,18 @@ func (r *Request) checkAction() error {
 		return fmt.Errorf("%w: grant_management_action %.40q is not create, merge or replace", ErrRequest, r.Action)
 	case (r.Action == Create) != (r.Consent == ""):
 		return fmt.Errorf("%w: a grant_id goes with merge and replace, and with nothing else", ErrRequest)
+	}
+	return nil
+}
+
+// movesTo checks that only an operator has persons move, to itself, and that it asks for nothing besides.
+func (r *Request) movesTo(service *Service) error {
+	moves := slices.ContainsFunc(r.Details, func(d Detail) bool { return d.Type == InstanceMove })
+	switch {
+	case moves != service.Operator:
+		return fmt.Errorf("%w: instance_move is for operators that are trusted here, and they ask for nothing else; have the administrator trust your statement (passerelle operator trust URL)", ErrRequest)
+	case moves && (len(r.Details) != 1 || r.Details[0].Destination != service.ID || r.Action != Create):
+		return fmt.Errorf("%w: an operator asks that a person moves to itself: one instance_move whose destination is %s", ErrRequest, service.ID)
 	}
 	return nil
 }

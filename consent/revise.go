@@ -119,6 +119,9 @@ func (rev *Revision) event(c *Consent) (ledger.Event, error) {
 		Revision: strconv.Itoa(rev.Number), Dataset: datasetsOf(rev.Details), Regime: strings.Join(rev.Packs, ", "), Detail: string(text)}, err
 }
 
+// wholeInstance is what stands in the log where everything moves.
+const wholeInstance = "instance"
+
 func datasetsOf(details []Detail) string {
 	var names []string
 	for _, d := range details {
@@ -128,7 +131,7 @@ func datasetsOf(details []Detail) string {
 			}
 		}
 		if d.Type == InstanceMove {
-			names = append(names, "instance")
+			names = append(names, wholeInstance)
 		}
 	}
 	return strings.Join(names, " ")

@@ -43,6 +43,9 @@ type Service struct {
 	Events        string            `json:"event_endpoint,omitempty" validate:"omitempty,endpoint"`                                    // RFC 8935
 	// Admin lets it use the administration's interface with client credentials; it then asks nobody for data.
 	Admin bool `json:"admin,omitempty"`
+	// Operator says that it is another operator, whom this one trusts: persons move to it, and it asks for nothing else.
+	// Its registration is made of its signed statement, and of nothing that somebody sends.
+	Operator bool `json:"operator,omitempty"`
 
 	Suspended string    `json:"-"` // why; "" if it is not
 	Created   time.Time `json:"-"`
@@ -66,7 +69,8 @@ type Registration struct {
 	Value  string `json:"value" validate:"required,max=100,line"`
 }
 
-var serviceForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{2,99}$`)
+// serviceForm is that of ids; an operator's may be an origin.
+var serviceForm = regexp.MustCompile(`^(https://)?[a-z0-9][a-z0-9.-]{2,99}(:[0-9]{1,5})?$`)
 
 // isRedirect accepts what a service may be sent a person back to.
 func isRedirect(s string) bool {
@@ -91,6 +95,9 @@ func ParseService(data []byte, exact bool) (Service, error) {
 	if dec.More() {
 		return s, fmt.Errorf("%w: something follows the registration", ErrRequest)
 	}
+	if s.Operator || strings.Contains(s.ID, ":") {
+		return s, fmt.Errorf("%w: operators are not registered: trust their statement (passerelle operator trust)", ErrRequest)
+	}
 	return s, s.Validate()
 }
 
@@ -101,9 +108,9 @@ func (s *Service) Validate() error {
 		return err
 	}
 	faults := v.Faults(s)
-	if s.Admin { // nobody is asked, nothing is shown
+	if spared := s.spared(); len(spared) > 0 {
 		faults = slices.DeleteFunc(faults, func(f string) bool {
-			return slices.ContainsFunc([]string{"redirect_uris ", "purposes ", "privacy_notices ", "address ", "registrations "}, func(name string) bool { return f == name+"is missing" })
+			return slices.ContainsFunc(spared, func(name string) bool { return f == name+" is missing" })
 		})
 	}
 	if s.Auth != TLSClientAuth && (len(s.JWKS) == 0) == (s.JWKSURI == "") {
@@ -111,6 +118,18 @@ func (s *Service) Validate() error {
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%w: the registration of a service: %s", ErrRequest, strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// spared are the members that may be missing: who administers asks nobody for data, and of an operator its signed statement
+// says who it is.
+func (s *Service) spared() []string {
+	switch {
+	case s.Operator:
+		return []string{"purposes", "address", "registrations", "country", "contact"}
+	case s.Admin:
+		return []string{"redirect_uris", "purposes", "privacy_notices", "address", "registrations"}
 	}
 	return nil
 }

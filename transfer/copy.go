@@ -15,6 +15,7 @@ type Copy struct {
 	Source  operators.Source
 	Target  operators.Target
 	Form    string // names the form of the target in the journal, such as "cozy"
+	Series  string // under which the target knows it when it is run again, see operators.Origin; "": it is new each time
 	Journal Journal
 	Observe Observer
 }
@@ -42,7 +43,7 @@ func (c Copy) copy(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe the source: %w", err)
 	}
-	load, err := c.Target.Load(ctx, operators.Origin{Operator: description.Owner, Time: report.Started})
+	load, err := c.Target.Load(ctx, operators.Origin{Series: c.Series, Operator: description.Owner, Time: report.Started})
 	if err != nil {
 		return nil, fmt.Errorf("open the target: %w", err)
 	}

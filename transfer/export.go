@@ -35,6 +35,7 @@ type Export struct {
 	Recipient *archive.Party // the operator it is made for; nil: the person
 	Lifetime  time.Duration  // after which an archive for an operator expires; 0 means seven days
 	Pseudonym string         // names the person for this recipient; "" draws one at random
+	Series    string         // the export id of a full export; "" draws one at random
 	// RecoveryKey is the public part of a key that the person has. The claims name it by its SHA-256, so that whoever has
 	// the other part can show that the archive is theirs.
 	RecoveryKey string
@@ -133,6 +134,9 @@ func (e Export) options(ctx context.Context, d operators.Description) (archive.O
 	claims := archive.Claims{
 		ExportID: rand.Text(), Person: archive.Person{Pseudonym: e.Pseudonym}, Source: e.Operator, Recipient: e.Recipient,
 		Created: e.Now.UTC(), Snapshot: int64(d.Position),
+	}
+	if e.Series != "" {
+		claims.ExportID = e.Series
 	}
 	if claims.Person.Pseudonym == "" {
 		claims.Person.Pseudonym = rand.Text()

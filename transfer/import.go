@@ -25,6 +25,8 @@ type Import struct {
 	// Target opens what is loaded into. It is called once the archive is found sound, so that a bad one makes nothing.
 	Target func(ctx context.Context) (operators.Target, error)
 	Expect archive.Expectations
+	// Claimed is asked whether a sound archive is the one that is wanted, before anything is loaded; nil: any is.
+	Claimed func(*archive.Claims) error
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
 	Tmp     string // folder for temporary files, "" for the system's
@@ -43,6 +45,11 @@ func (i Import) Run(ctx context.Context) (report *Report, err error) {
 	}
 	defer verified.Close()
 	claims := verified.Report.Claims
+	if i.Claimed != nil {
+		if err := i.Claimed(claims); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
 	report.describe(&verified.Report)
 	origin := operators.Origin{
 		Series: claims.ExportID, Operator: claims.Source.ID, Time: claims.Created,

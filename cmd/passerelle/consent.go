@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	}
 	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles()), Proofs: g.proofs}
 	if s.events != nil {
-		options.Decided, options.Erased = s.events.Changed, s.events.Erase
+		options.Decided, options.Erased = s.decided, s.events.Erase
 	}
 	if s.metrics != nil {
 		options.Stat = s.metrics
@@ -81,6 +82,16 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 		return err
 	}
 	return oauth.Migrate(ctx, s.db)
+}
+
+// decided tells who has to know that a consent has changed, in its transaction: the service, and a move that is under way.
+func (s *server) decided(ctx context.Context, tx *sql.Tx, c consent.Consent) error {
+	if s.sender != nil && !c.State.Valid() {
+		if err := s.sender.Withdrawn(ctx, tx, c.ID); err != nil {
+			return err
+		}
+	}
+	return s.events.Changed(ctx, tx, c)
 }
 
 func operatorFacts(o statement.Operator) consent.OperatorFacts {
@@ -117,10 +128,13 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	}
 	s.psd2 = providers
 	if s.oauth, err = oauth.New(ctx, s.db, s.ledger, s.authority, oauth.Options{
-		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Certificate: s.certificate, Log: s.log,
+		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Certificate: s.certificate, Log: s.log, Peer: s.registerPeer,
 		Prompt: func(request string) string { return "/consent/requests/" + request },
 		Fault:  func(w http.ResponseWriter, r *http.Request, status int, what string) { s.web.Fault(w, r, status, what) },
 	}); err != nil {
+		return err
+	}
+	if err := s.openMoves(ctx, g, issuer); err != nil {
 		return err
 	}
 	s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
@@ -186,10 +200,15 @@ func (g *gateway) tokenKeys(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return tokenKeysOf(public.Keys)
+}
+
+// tokenKeysOf are an operator's keys for tokens, as a JWK set (RFC 7517).
+func tokenKeysOf(keys []statement.Key) ([]byte, error) {
 	set := struct {
 		Keys []map[string]any `json:"keys"`
 	}{[]map[string]any{}}
-	for _, k := range public.Keys {
+	for _, k := range keys {
 		if k.Use != statement.UseTokens || k.Revoked != nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/example"
 	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/operators/keys"
+	"github.com/passerelle-cloud/passerelle/operators/peer"
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
@@ -36,7 +38,7 @@ func (c *demoCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{program: p, dir: dir, began: time.Now()}
+	d := &demo{program: p, dir: dir, began: time.Now(), seed: c.Seed}
 	defer d.close(c.Keep)
 	if err := d.run(ctx, c.Seed); err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -52,6 +54,7 @@ type demo struct {
 	*program
 	dir    string
 	began  time.Time
+	seed   uint64
 	a, b   *operator
 	sa, sb *serving       // the same, when they serve
 	last   archive.Sealed // of the series that B gets
@@ -64,6 +67,7 @@ type operator struct {
 	*gateway
 	signed   *statement.Signed
 	instance *home.Instance
+	listener net.Listener // where its gateway will be
 }
 
 const (
@@ -79,6 +83,7 @@ func (d *demo) close(keep bool) {
 	}
 	for _, o := range []*operator{d.a, d.b} {
 		if o != nil {
+			o.listener.Close() // where it did not serve
 			o.Close()
 		}
 	}
@@ -99,7 +104,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.logs, d.audited,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.moves, d.logs, d.audited,
 	} {
 		if err := do(ctx); err != nil {
 			return err
@@ -136,9 +141,14 @@ func (d *demo) operator(ctx context.Context, folder, host, name string) (*operat
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return nil, err
 	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	o.listener = listener
 	profile := keys.Unregistered(host)
-	profile.LegalName = name
-	err := keys.SaveProfile(filepath.Join(o.dir, "operator.json"), profile)
+	profile.LegalName, profile.Endpoints = name, map[string]string{peer.Endpoint: "http://" + listener.Addr().String()}
+	err = keys.SaveProfile(filepath.Join(o.dir, "operator.json"), profile)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -39,13 +38,12 @@ func (d *demo) logs(ctx context.Context) error {
 // serving is an operator's gateway that serves.
 type serving struct {
 	*operator
-	listener net.Listener
-	vkey     string // of the log
-	wkey     string // of the witness
-	http     *http.Server
-	server   *server
-	stop     context.CancelFunc // of its work
-	work     <-chan error
+	vkey   string // of the log
+	wkey   string // of the witness
+	http   *http.Server
+	server *server
+	stop   context.CancelFunc // of its work
+	work   <-chan error
 }
 
 func (d *demo) serves(ctx context.Context, o *operator) (*serving, error) {
@@ -54,10 +52,7 @@ func (d *demo) serves(ctx context.Context, o *operator) (*serving, error) {
 	if s.vkey, err = o.vkey(ctx); err != nil {
 		return nil, err
 	}
-	if s.wkey, err = o.witnessKey(ctx); err != nil {
-		return nil, err
-	}
-	s.listener, err = net.Listen("tcp", "127.0.0.1:0")
+	s.wkey, err = o.witnessKey(ctx)
 	return s, err
 }
 

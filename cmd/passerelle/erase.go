@@ -37,7 +37,17 @@ func (c *personErase) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		certificate, err := c.erasure(p, g, h, a, signed).Run(ctx)
+		path := "/admin/persons/" + url.PathEscape(c.Name)
+		e := g.erasure(c.Name, h, a, signed.Statement.ID)
+		e.Remove = append([]func(context.Context) error{func(ctx context.Context) error { // services are told, and nothing flows any more
+			var ended struct{ Ended int }
+			return p.administer(ctx, http.MethodDelete, path+"/consents", nil, &ended)
+		}}, e.Remove...)
+		e.Forget = func(ctx context.Context) (f transfer.Forgotten, err error) {
+			err = p.administer(ctx, http.MethodDelete, path, nil, &f)
+			return f, err
+		}
+		certificate, err := e.Run(ctx)
 		if err != nil {
 			return err
 		}
@@ -52,11 +62,11 @@ func (c *personErase) Run(ctx context.Context, p *program) error {
 	})
 }
 
-func (c *personErase) erasure(p *program, g *gateway, h *home.Home, a *accounts.Accounts, signed *statement.Signed) transfer.Erase {
-	path := "/admin/persons/" + url.PathEscape(c.Name)
-	return transfer.Erase{Person: c.Name, Operator: string(signed.Statement.ID),
+// erasure is what removes a person from a gateway, but for their consents.
+func (g *gateway) erasure(person string, h *home.Home, a *accounts.Accounts, operator statement.OperatorID) transfer.Erase {
+	return transfer.Erase{Person: person, Operator: string(operator),
 		Count: func(ctx context.Context) (transfer.Held, error) {
-			instance, err := h.Instance(ctx, c.Name)
+			instance, err := h.Instance(ctx, person)
 			if err != nil {
 				return transfer.Held{}, err
 			}
@@ -64,21 +74,26 @@ func (c *personErase) erasure(p *program, g *gateway, h *home.Home, a *accounts.
 			return transfer.Held{Records: usage.Records, Files: usage.Files, Bytes: usage.Bytes}, err
 		},
 		Remove: []func(context.Context) error{
-			func(ctx context.Context) error { // services are told, and nothing flows any more
-				var ended struct{ Ended int }
-				return p.administer(ctx, http.MethodDelete, path+"/consents", nil, &ended)
-			},
-			func(ctx context.Context) error { return a.Remove(ctx, c.Name) },
-			func(ctx context.Context) error { return g.removeTakeouts(ctx, c.Name) },
-			func(ctx context.Context) error { return g.forgetSubject(ctx, c.Name) },
-			func(ctx context.Context) error { return h.Delete(ctx, c.Name) },
+			func(ctx context.Context) error { return a.Remove(ctx, person) },
+			func(ctx context.Context) error { return g.removeTakeouts(ctx, person) },
+			func(ctx context.Context) error { return g.forgetSubject(ctx, person) },
+			func(ctx context.Context) error { return h.Delete(ctx, person) },
 		},
-		Recipients: func(ctx context.Context) ([]transfer.EraseRecipient, error) { return g.recipients(ctx, c.Name) },
-		Forget: func(ctx context.Context) (f transfer.Forgotten, err error) {
-			err = p.administer(ctx, http.MethodDelete, path, nil, &f)
-			return f, err
-		},
+		Recipients: func(ctx context.Context) ([]transfer.EraseRecipient, error) { return g.recipients(ctx, person) },
 	}
+}
+
+// certify signs a certificate of erasure.
+func (g *gateway) certify(ctx context.Context, certificate *transfer.Certificate) (string, error) {
+	text, err := certificate.Bytes()
+	if err != nil {
+		return "", err
+	}
+	signer, kid, err := g.tokenSigner(ctx)
+	if err != nil {
+		return "", err
+	}
+	return receipt.SignAs(ctx, erasureType, "json", text, kid, signer)
 }
 
 // recipients are the services that had data of a person, and whether they have acknowledged the end.
@@ -105,15 +120,7 @@ func (g *gateway) recipients(ctx context.Context, person string) ([]transfer.Era
 
 // write signs the certificate and writes it.
 func (c *personErase) write(ctx context.Context, g *gateway, certificate *transfer.Certificate) error {
-	text, err := certificate.Bytes()
-	if err != nil {
-		return err
-	}
-	signer, kid, err := g.tokenSigner(ctx)
-	if err != nil {
-		return err
-	}
-	jws, err := receipt.SignAs(ctx, erasureType, "json", text, kid, signer)
+	jws, err := g.certify(ctx, certificate)
 	if err != nil {
 		return err
 	}

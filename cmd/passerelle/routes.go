@@ -12,6 +12,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 	"github.com/passerelle-cloud/passerelle/operators/peer"
+	"github.com/passerelle-cloud/passerelle/transfer/api"
 )
 
 // routes lists everything that a gateway serves. openapi.yaml says the same.
@@ -46,6 +47,18 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /data/{dataset}", s.data.Dataset)
 	mux.HandleFunc("GET /data/{dataset}/{id}", s.data.Record)
 	mux.HandleFunc("GET /data/{dataset}/{id}/content", s.data.Content)
+
+	// Operators carry whom a person authorised them to.
+	moves := api.Moves{API: s.data, Sender: s.sender}
+	mux.HandleFunc("POST /moves", moves.Begin)
+	mux.HandleFunc("GET /moves/{id}", moves.Standing)
+	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
+	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)
+	mux.HandleFunc("PUT /moves/{id}/fence", moves.Fence)
+	mux.HandleFunc("PUT /moves/{id}/acceptance", moves.Accept)
+	mux.HandleFunc("PUT /moves/{id}/abort", moves.Abort)
+	mux.HandleFunc("GET /moves/{id}/receipt", moves.Receipt)
+	mux.HandleFunc("GET /moves/{id}/certificate", moves.Certificate)
 
 	// Regulators check: on pages, and by programs.
 	d := s.deskWeb

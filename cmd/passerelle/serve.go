@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +29,10 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/operators/peer"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
+	"github.com/passerelle-cloud/passerelle/transfer/move"
 	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
@@ -119,6 +122,10 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
+	peers     *peer.Directory                                  // the operators that are trusted
+	visits    *peer.Clients                                    // how we call them
+	sender    *move.Sender                                     // lets persons leave
+	receiver  *move.Receiver                                   // lets persons come
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	log       *slog.Logger
@@ -180,8 +187,15 @@ func (s *server) work(ctx context.Context) <-chan error {
 	go s.oauth.Run(ctx)
 	go s.authority.Run(ctx, s.log)
 	go s.desk.Run(ctx, s.log)
+	var moves sync.WaitGroup
+	moves.Go(func() { s.sender.Run(ctx) })
+	moves.Go(func() { s.receiver.Run(ctx) })
 	ended := make(chan error, 1)
-	go func() { ended <- s.jobs.Run(ctx) }()
+	go func() {
+		err := s.jobs.Run(ctx)
+		moves.Wait() // before the log is closed
+		ended <- err
+	}()
 	return ended
 }
 

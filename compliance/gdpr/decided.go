@@ -84,6 +84,9 @@ func insidePurpose(f consent.Facts) *consent.Refusal {
 }
 
 func covers(d *consent.Detail, f consent.Facts) bool {
+	if d != nil && f.Access.Action == consent.Carry { // article 20(2): straight to the controller that the person named
+		return d.Type == consent.InstanceMove && d.Destination == f.Service.ID && f.Now.Before(d.Expires)
+	}
 	return d != nil && d.Type != consent.InstanceMove && slices.Contains(d.Actions, f.Access.Action) && f.Now.Before(d.Expires) &&
 		slices.ContainsFunc(f.Access.Datasets, func(set formats.Dataset) bool { return slices.Contains(d.Datasets, set) })
 }

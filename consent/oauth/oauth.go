@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -79,6 +80,9 @@ type Options struct {
 	Fault func(w http.ResponseWriter, r *http.Request, status int, what string)
 	// Local lets services on this machine be reached, for trying things out.
 	Local bool
+	// Peer makes the registration of an operator that is trusted what its statement says now, and ends that of one that is not
+	// trusted any more. It is called for those who are not registered, or as operators; nil: there are no operators.
+	Peer func(ctx context.Context, id string) error
 	// Certificate is what a request's certificate for payment services says; nil: it is not looked at.
 	Certificate func(*http.Request) *consent.CertificateFacts
 
@@ -123,10 +127,22 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, authority *conse
 		}
 	}
 	s.pairwise = secrets["subjects"]
-	s.clients = &clientAuth{issuer: opt.Issuer, service: authority.Service, keys: newKeySource(opt.Local, opt.Now), once: s.store.once, now: opt.Now, trust: opt.Trust}
+	s.clients = &clientAuth{issuer: opt.Issuer, service: s.known, keys: newKeySource(opt.Local, opt.Now), once: s.store.once, now: opt.Now, trust: opt.Trust}
 	s.proofs = &dpop{once: s.store.once, nonces: newNonces(secrets["nonces"], opt.Now), now: opt.Now}
 	s.compose(secrets["tokens"])
 	return s, nil
+}
+
+// known returns a service, or an operator that is trusted.
+func (s *Server) known(ctx context.Context, id string) (*consent.Service, error) {
+	service, err := s.authority.Service(ctx, id)
+	if s.opt.Peer == nil || err == nil && !service.Operator || err != nil && !errors.Is(err, consent.ErrNotFound) {
+		return service, err
+	}
+	if err := s.opt.Peer(ctx, id); err != nil {
+		return nil, err
+	}
+	return s.authority.Service(ctx, id)
 }
 
 // Migrate makes the tables, where somebody needs them before there is a server.

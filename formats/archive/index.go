@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,4 +125,40 @@ func readSmall(name string, limit int64) ([]byte, error) {
 		err = fmt.Errorf("%w: %s is larger than %d bytes", ErrFault, name, limit)
 	}
 	return data, err
+}
+
+// Damaged returns which of the files that carry an archive are not what its index says, by their names: those are to be
+// fetched again. Where the index itself is not sound, an error wraps [ErrFault].
+func Damaged(index string) (names []string, err error) {
+	x, err := readIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range x.Volumes {
+		if v.SHA256 == nil {
+			continue // a volume in the clear is judged by what is in it
+		}
+		same, err := isHash(filepath.Join(filepath.Dir(index), v.Name), *v.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			names = append(names, v.Name)
+		}
+	}
+	return names, nil
+}
+
+func isHash(name string, want formats.Hash) (bool, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	digest := sha256.New()
+	_, err = io.Copy(digest, f)
+	return sum(digest) == want, err
 }

@@ -2,6 +2,7 @@ package statement
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,39 @@ func signCompact(signer crypto.Signer, public JWK, typ string, payload []byte) (
 		return "", fmt.Errorf("the key that signed is not %s: %w", public.Thumbprint(), err)
 	}
 	return compact, nil
+}
+
+// SignJWS signs a message with one of the operator's keys: a compact JWS (RFC 7515 section 7.1) whose type keeps it from
+// being taken for another message.
+func SignJWS(signer crypto.Signer, typ string, payload []byte) (string, error) {
+	pub, ok := signer.Public().(ed25519.PublicKey)
+	if !ok {
+		return "", fmt.Errorf("sign %s: the key is a %T, not Ed25519", typ, signer.Public())
+	}
+	compact, err := signCompact(signer, edJWK(pub), typ, payload)
+	if err != nil {
+		return "", fmt.Errorf("sign %s: %w", typ, err)
+	}
+	return compact, nil
+}
+
+// OpenJWS returns what a message of a type says, and the key of the operator that signed it, which has that use. Whether
+// the key held when it signed, [Key.ValidAt] tells. Errors wrap [ErrKey].
+func (s *Signed) OpenJWS(use Use, typ, compact string) ([]byte, Key, error) {
+	opened, err := openCompact(compact, typ)
+	if err != nil {
+		return nil, Key{}, fmt.Errorf("%w: the message %s: %w", ErrKey, typ, err)
+	}
+	for _, k := range s.Statement.Keys {
+		if k.Kid != opened.header.Kid || k.Use != use {
+			continue
+		}
+		if err := opened.verify(k.JWK); err != nil {
+			return nil, Key{}, fmt.Errorf("%w: the message %s: %w", ErrKey, typ, err)
+		}
+		return opened.payload, k, nil
+	}
+	return nil, Key{}, fmt.Errorf("%w: the message %s is signed with %.60q, which the statement of %s does not list for %s", ErrKey, typ, opened.header.Kid, s.Statement.ID, use)
 }
 
 // general writes a compact JWS in general JSON serialisation.

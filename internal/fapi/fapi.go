@@ -1,12 +1,16 @@
 // Package fapi is a small client of the FAPI 2.0 security profile: what a service does to ask a person for data and to
-// read it. The example service and the demo use it, and so do tests; a real service will take a library of its language.
+// read it. Operators use it towards each other, and the example service, the demo and tests do; a real service will take a
+// library of its language.
 //
 // It must never know this gateway but through HTTP.
 package fapi
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -22,17 +26,18 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
 )
 
 // Client is one service at one authorization server.
 type Client struct {
 	Issuer   string
-	ID       string            // client_id
-	Redirect string            // redirect_uri
-	Key      *ecdsa.PrivateKey // P-256: proves who the client is (private_key_jwt, ES256)
-	Proof    *ecdsa.PrivateKey // P-256: what tokens are bound to (DPoP)
-	HTTP     *http.Client      // nil: the default one
-	KeyID    string            // of Key; "" means "1"
+	ID       string        // client_id
+	Redirect string        // redirect_uri
+	Key      crypto.Signer // P-256 or Ed25519: proves who the client is (private_key_jwt)
+	Proof    crypto.Signer // P-256 or Ed25519: what tokens are bound to (DPoP)
+	HTTP     *http.Client  // nil: the default one
+	KeyID    string        // of Key; "" means "1"
 
 	mu    sync.Mutex
 	about *metadata
@@ -57,8 +62,8 @@ func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P25
 const keyID = "1"
 
 // JWKS is the public half of a key, as a service registers it.
-func JWKS(key *ecdsa.PrivateKey) (json.RawMessage, error) {
-	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "ES256", Use: "sig", KeyID: keyID}}})
+func JWKS(key crypto.Signer) (json.RawMessage, error) {
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: string(algorithm(key)), Use: "sig", KeyID: keyID}}})
 }
 
 // Tokens is the answer of the token endpoint.
@@ -92,6 +97,14 @@ type Asked struct {
 // Ask pushes an authorization request (RFC 9126) with PKCE, and returns where the person is to be sent. more are further
 // parameters, or others in place of those that are set.
 func (c *Client) Ask(ctx context.Context, details any, more url.Values) (Asked, error) {
+	return c.AskAs(ctx, Asked{State: rand.Text(), Verifier: NewVerifier()}, details, more)
+}
+
+// NewVerifier draws the secret of a request (RFC 7636).
+func NewVerifier() string { return rand.Text() + rand.Text() }
+
+// AskAs is Ask with a state and a verifier of one's own.
+func (c *Client) AskAs(ctx context.Context, asked Asked, details any, more url.Values) (Asked, error) {
 	about, err := c.discover(ctx)
 	if err != nil {
 		return Asked{}, err
@@ -100,7 +113,6 @@ func (c *Client) Ask(ctx context.Context, details any, more url.Values) (Asked, 
 	if err != nil {
 		return Asked{}, err
 	}
-	asked := Asked{State: rand.Text(), Verifier: rand.Text() + rand.Text()}
 	challenge := sha256.Sum256([]byte(asked.Verifier))
 	form := url.Values{"response_type": {"code"}, "redirect_uri": {c.Redirect}, "state": {asked.State}, "code_challenge_method": {"S256"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "authorization_details": {string(text)}}
@@ -251,8 +263,13 @@ func (c *Client) Get(ctx context.Context, from, token string, header http.Header
 
 // Do is Get with any method.
 func (c *Client) Do(ctx context.Context, method, to, token string, header http.Header) (*http.Response, error) {
+	return c.Send(ctx, method, to, token, header, nil)
+}
+
+// Send is Do with a body.
+func (c *Client) Send(ctx context.Context, method, to, token string, header http.Header, body []byte) (*http.Response, error) {
 	for tries := 0; ; tries++ {
-		r, err := http.NewRequestWithContext(ctx, method, to, nil)
+		r, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 		if err != nil {
 			return nil, err
 		}
@@ -295,8 +312,16 @@ func (c *Client) DPoP(method, to, token string) (string, error) {
 	return sign(c.Proof, &jose.SignerOptions{EmbedJWK: true, ExtraHeaders: map[jose.HeaderKey]any{jose.HeaderType: "dpop+jwt"}}, claims)
 }
 
-func sign(key *ecdsa.PrivateKey, options *jose.SignerOptions, claims map[string]any) (string, error) {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, options)
+func algorithm(key crypto.Signer) jose.SignatureAlgorithm {
+	if _, ok := key.Public().(ed25519.PublicKey); ok {
+		return jose.EdDSA
+	}
+	return jose.ES256
+}
+
+// sign signs claims. The key may be kept elsewhere.
+func sign(key crypto.Signer, options *jose.SignerOptions, claims map[string]any) (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm(key), Key: cryptosigner.Opaque(key)}, options)
 	if err != nil {
 		return "", err
 	}

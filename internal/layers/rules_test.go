@@ -31,9 +31,9 @@ var rules = []rule{
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
-	{"transfer/api", []string{"transfer", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "operators"}},
-	{"transfer/move", nil},
-	{"transfer/web", []string{"transfer", "internal/webui"}},
+	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
+	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
+	{"transfer/web", []string{"transfer", "transfer/move", "formats", "internal/webui"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
 	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},
@@ -54,7 +54,7 @@ var rules = []rule{
 	{"operators/solid", []string{"operators", "formats"}},
 	{"operators/webdav", []string{"operators", "formats"}},
 	{"operators/accounts", []string{"internal/seal", "internal/sqldb"}},
-	{"operators/peer", []string{"formats/statement", "internal/problem"}},
+	{"operators/peer", []string{"formats/statement", "internal/fapi", "internal/problem", "internal/seal"}},
 	{"operators/provider", []string{"internal/seal"}},
 	{"operators/provider/providertest", nil},
 	{"operators/web", []string{"internal/webui", "operators/accounts", "operators/provider"}},
@@ -101,7 +101,7 @@ var only = []struct {
 	{"github.com/ory/fosite", []string{"consent/oauth"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
 	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/consenttest", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
-		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer"}},
+		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/move"}},
 	{"modernc.org/sqlite", []string{"internal/sqldb"}},
 	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},
 	{"github.com/pressly/goose", []string{"internal/sqldb"}},

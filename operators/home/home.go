@@ -81,6 +81,10 @@ func (h *Home) Create(ctx context.Context, name string, o Options) (*Instance, e
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	return h.create(ctx, name, o)
+}
+
+func (h *Home) create(ctx context.Context, name string, o Options) (*Instance, error) {
 	if o.Quota < 0 {
 		return nil, fmt.Errorf("%w: a quota of %d bytes", formats.ErrInvalid, o.Quota)
 	}
@@ -118,9 +122,9 @@ func (h *Home) Instance(ctx context.Context, name string) (*Instance, error) {
 	return i, nil
 }
 
-// Instances returns every instance, by name.
+// Instances returns every instance that somebody has, by name.
 func (h *Home) Instances(ctx context.Context) ([]*Instance, error) {
-	rows, err := h.db.Read.QueryContext(ctx, `SELECT id, name, secret FROM home_instance ORDER BY name`)
+	rows, err := h.db.Read.QueryContext(ctx, `SELECT id, name, secret FROM home_instance WHERE name NOT LIKE '`+staged+`%' ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("list the instances: %w", err)
 	}
@@ -147,27 +151,29 @@ func (h *Home) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	defer unlock()
-	err = h.db.Tx(ctx, func(tx *sql.Tx) error {
-		for _, statement := range []string{
-			`DELETE FROM home_imported WHERE series IN (SELECT id FROM home_series WHERE instance = $1)`,
-			`DELETE FROM home_moved WHERE series IN (SELECT id FROM home_series WHERE instance = $1)`,
-			`DELETE FROM home_series WHERE instance = $1`,
-			`DELETE FROM home_record WHERE instance = $1`,
-			`DELETE FROM home_blob WHERE instance = $1`,
-			`DELETE FROM home_instance WHERE id = $1`,
-			`INSERT INTO home_garbage (instance) VALUES ($1)`,
-		} {
-			if _, err := tx.ExecContext(ctx, statement, i.id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := h.db.Tx(ctx, func(tx *sql.Tx) error { return deleteIn(ctx, tx, i.id) }); err != nil {
 		return fmt.Errorf("delete the instance %q: %w", name, err)
 	}
 	h.bells.ring(i.id)
 	return h.sweep(ctx)
+}
+
+// deleteIn deletes an instance but for its folder of blobs, which a sweep removes.
+func deleteIn(ctx context.Context, tx *sql.Tx, instance int64) error {
+	for _, statement := range []string{
+		`DELETE FROM home_imported WHERE series IN (SELECT id FROM home_series WHERE instance = $1)`,
+		`DELETE FROM home_moved WHERE series IN (SELECT id FROM home_series WHERE instance = $1)`,
+		`DELETE FROM home_series WHERE instance = $1`,
+		`DELETE FROM home_record WHERE instance = $1`,
+		`DELETE FROM home_blob WHERE instance = $1`,
+		`DELETE FROM home_instance WHERE id = $1`,
+		`INSERT INTO home_garbage (instance) VALUES ($1)`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, instance); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweep removes the blob folders of deleted instances.

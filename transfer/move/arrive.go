@@ -1,0 +1,491 @@
+package move
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/formats/archive"
+	"github.com/passerelle-cloud/passerelle/formats/statement"
+	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/transfer"
+)
+
+// fewChanges is how many changes are few enough for the last delta: they come within moments, for which the person cannot
+// write. Who changes more all the time is not waited for longer than mostDeltas.
+const (
+	fewChanges = 1000
+	mostDeltas = 8
+)
+
+// arrival is one run of a move at the destination.
+type arrival struct {
+	*Receiver
+	link *Link
+	*entry[arriving]
+	shown time.Time
+}
+
+// step takes a move as far as one step goes. Each can be done again: what a process that died had begun goes on, or is done
+// anew.
+//
+//	planned → copied → caught up → fenced → accepted → activated
+func (a *arrival) step(ctx context.Context) error {
+	switch a.Stage {
+	case Planned:
+		return a.load(ctx, Copy)
+	case Copied:
+		if !a.Detail.Checked {
+			return a.check(ctx) // everything is read again while the person goes on writing
+		}
+		return a.load(ctx, CatchUp)
+	case CaughtUp:
+		if a.Detail.Changes > fewChanges && a.Detail.Applied < mostDeltas {
+			return a.load(ctx, CatchUp)
+		}
+		return a.fence(ctx)
+	case Fenced:
+		return a.accept(ctx)
+	case Accepted:
+		return a.activate(ctx)
+	case Activated:
+		return a.finish(ctx)
+	}
+	return a.cleared(ctx) // aborted
+}
+
+// rest says that there is nothing to do.
+func (a *arrival) rest(ctx context.Context) error {
+	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Due = time.Time{}
+		return nil, nil
+	})
+}
+
+// write changes the move, unless it has been paused or stopped meanwhile.
+func (a *arrival) write(ctx context.Context, do func(*sql.Tx, *entry[arriving]) ([]ledger.Event, error)) error {
+	_, err := change(ctx, a.store, a.ID, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Detail.Trouble, e.Detail.Tries = "", 0
+		if !e.Detail.Paused {
+			e.Due = a.store.now()
+		}
+		return do(tx, e)
+	})
+	return err
+}
+
+// load has the next archive made, fetches it, verifies it and loads it.
+func (a *arrival) load(ctx context.Context, what Event) error {
+	n := a.Detail.Applied
+	packed, report, err := a.bring(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		if err := e.Detail.take(n, packed, report); err != nil {
+			return nil, err
+		}
+		after, err := e.After(what, 0, "")
+		e.Standing = after
+		return nil, err
+	}); err != nil {
+		return err
+	}
+	return os.RemoveAll(a.folder(a.ID, n))
+}
+
+// take notes what a load brought.
+func (d *arriving) take(n int, packed Packed, report *transfer.Report) error {
+	if d.Applied != n {
+		return fmt.Errorf("%w: archive %d was loaded, and %d are", ErrOrder, n, d.Applied)
+	}
+	d.Applied, d.Changes = n+1, packed.Records
+	d.Held = Tally{}
+	for set, c := range report.Held {
+		d.Held[set] = Number{c.Records, c.Files}
+	}
+	d.Refused = mostly(d.Refused, report.Refused)
+	d.Omitted = mostly(d.Omitted, report.Omitted)
+	return nil
+}
+
+// mostOmissions is how many omissions are kept with a move.
+const mostOmissions = 2000
+
+// mostly adds omissions, each record's last one.
+func mostly(have, more []formats.Omission) []formats.Omission {
+	at := map[formats.Omission]bool{}
+	for _, o := range have {
+		at[o] = true
+	}
+	for _, o := range more {
+		if !at[o] && len(have) < mostOmissions {
+			have = append(have, o)
+		}
+	}
+	return have
+}
+
+// bring loads archive n into the staging instance.
+func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, error) {
+	packed, err := a.packed(ctx, n)
+	if err != nil {
+		return packed, nil, err
+	}
+	var total int64
+	for _, f := range packed.Files {
+		total += f.Size
+	}
+	progress := Progress{Step: Fetching, Archive: n, TotalBytes: total, Began: a.store.now()}
+	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), tell: func(bytes int64) {
+		now := progress
+		now.Bytes = bytes
+		a.show(ctx, now)
+	}}
+	if err := fetch.run(ctx, packed.Files); err != nil {
+		return packed, nil, err
+	}
+	report, err := a.loaded(ctx, n, packed)
+	if errors.Is(err, archive.ErrFault) {
+		err = errors.Join(err, a.heal(n, packed))
+	}
+	return packed, report, err
+}
+
+// packed waits until the source has made archive n.
+func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
+	began := a.store.now()
+	for {
+		p, err := a.link.pack(ctx, a.ID, n)
+		switch {
+		case err != nil:
+			return p, fmt.Errorf("ask for archive %d: %w", n, err)
+		case p.Ready && len(p.Files) == 0:
+			return p, fmt.Errorf("%w: archive %d is not there any more", ErrAnswer, n)
+		case p.Ready:
+			return p, nil
+		}
+		a.show(ctx, Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
+		select {
+		case <-ctx.Done():
+			return p, context.Cause(ctx)
+		case <-time.After(pollPacked):
+		}
+	}
+}
+
+// pollPacked is how often it is asked whether an archive is there; the source answers as soon as it is.
+const pollPacked = 50 * time.Millisecond
+
+// heal removes what did not come whole, so that it is fetched again.
+func (a *arrival) heal(n int, packed Packed) error {
+	dir := a.folder(a.ID, n)
+	names, err := archive.Damaged(filepath.Join(dir, packed.Files[len(packed.Files)-1].Name))
+	if err != nil || len(names) == 0 {
+		return os.RemoveAll(dir)
+	}
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+	}
+	return err
+}
+
+// loaded verifies and loads what has come.
+func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.Report, error) {
+	index := filepath.Join(a.folder(a.ID, n), packed.Files[len(packed.Files)-1].Name)
+	came, expect, err := a.opt.Archive(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	defer came.Close()
+	began := a.store.now()
+	step := transfer.Step("")
+	report, err := transfer.Import{
+		Archive: came, Expect: expect, Trusted: true, Tmp: a.opt.Tmp, Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
+		Target:  func(ctx context.Context) (operators.Target, error) { return a.opt.Staging.Target(ctx, a.ID, a.Person) },
+		Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append},
+		Observe: func(p transfer.Progress) {
+			if p.Step != step {
+				step, began = p.Step, a.store.now()
+			}
+			a.show(ctx, Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
+		},
+	}.Run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load archive %d: %w", n, err)
+	}
+	for _, o := range report.Refused {
+		if o.Lost && o.Code == "quota" {
+			return nil, fmt.Errorf("%w (%s: %s)", ErrRoom, o.Path, o.Reason)
+		}
+	}
+	return report, nil
+}
+
+// claimed checks that an archive is the one of this move that was asked for, not somebody else's or an older one.
+func (a *arrival) claimed(c *archive.Claims, n int) error {
+	switch {
+	case c.Source.ID != a.Peer:
+		return fmt.Errorf("it was made by %s, not by %s", c.Source.ID, a.Peer)
+	case c.Person.Pseudonym != a.Detail.Plan.Person:
+		return errors.New("it is about another person")
+	case c.ExportID != a.ID:
+		return errors.New("it is of another move, or of none")
+	case c.Sequence != n:
+		return fmt.Errorf("it is number %d, and number %d was asked for", c.Sequence, n)
+	}
+	return nil
+}
+
+// check reads everything again that has come since it was last done.
+func (a *arrival) check(ctx context.Context) error {
+	to, err := a.reread(ctx)
+	if err != nil {
+		return err
+	}
+	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Detail.Checked, e.Detail.CheckedTo = true, to
+		return nil, nil
+	})
+}
+
+func (a *arrival) reread(ctx context.Context) (operators.Position, error) {
+	source, err := a.opt.Staging.Source(ctx, a.ID)
+	if errors.Is(err, operators.ErrNotFound) {
+		return 0, nil // nothing ever came: the instance is empty
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer source.Close()
+	began := a.store.now()
+	return reread(ctx, source, a.Detail.CheckedTo, func(records, bytes int64) {
+		a.show(ctx, Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
+	})
+}
+
+// fence has the source stop.
+func (a *arrival) fence(ctx context.Context) error {
+	at, err := a.link.fence(ctx, a.ID, a.Epoch+1)
+	if err != nil {
+		return fmt.Errorf("ask for the fence: %w", err)
+	}
+	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		if e.Detail.Paused || e.Detail.Stopping {
+			return nil, errPaused // the source lifts the fence by itself
+		}
+		e.Detail.FencedAt = &at
+		return e.happens(Fence, at.Epoch, at.Root.String(), logFenced)
+	})
+}
+
+// accept loads the last delta, and signs that everything is here.
+func (a *arrival) accept(ctx context.Context) error {
+	n := a.Detail.Applied
+	packed, report, err := a.bring(ctx, n)
+	if err != nil {
+		return err
+	}
+	to, err := a.reread(ctx)
+	if err != nil {
+		return err
+	}
+	e := *a.entry
+	if err := e.Detail.take(n, packed, report); err != nil {
+		return err
+	}
+	accepted, err := a.acceptance(ctx, &e, report)
+	if err != nil {
+		return err
+	}
+	compact, err := a.sign(ctx, accepted)
+	if err != nil {
+		return err
+	}
+	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		if err := e.Detail.take(n, packed, report); err != nil {
+			return nil, err
+		}
+		e.Detail.CheckedTo, e.Detail.Acceptance = to, compact
+		return e.happens(Accept, accepted.Epoch, accepted.Root.String(), logAccepted)
+	}); err != nil {
+		return err
+	}
+	return os.RemoveAll(a.folder(a.ID, n))
+}
+
+func (a *arrival) sign(ctx context.Context, accepted Acceptance) (string, error) {
+	payload, err := json.Marshal(accepted)
+	if err != nil {
+		return "", err
+	}
+	signer, err := a.opt.Signer(ctx)
+	if err != nil {
+		return "", err
+	}
+	return statement.SignJWS(signer, typeAcceptance, payload)
+}
+
+// acceptance is what is signed: that what is held here, and what could not be, add up to what the source had.
+func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], report *transfer.Report) (Acceptance, error) {
+	at := e.Detail.FencedAt
+	root, tally, err := a.brought(ctx)
+	if err != nil {
+		return Acceptance{}, err
+	}
+	if root != at.Root || report.StateRoot == nil || !*report.StateRoot {
+		return Acceptance{}, fmt.Errorf("%w: what has come adds up to %.16s…, and the source stopped at %.16s…", ErrOtherState, root, at.Root)
+	}
+	answers, err := answer(ctx, func(ctx context.Context, blob formats.Hash) (io.ReadCloser, error) {
+		return a.opt.Staging.Content(ctx, a.ID, blob)
+	}, at.Challenge)
+	if err != nil {
+		return Acceptance{}, err
+	}
+	refused := e.Detail.Refused
+	if refused == nil {
+		refused = []formats.Omission{}
+	}
+	return Acceptance{Move: a.ID, Source: archive.Party{ID: a.Peer}, Destination: a.opt.Operator, Person: e.Detail.Plan.Person,
+		Epoch: at.Epoch, Root: root, Counts: tally, Refused: refused, Answers: answers, At: a.store.now().UTC()}, nil
+}
+
+// brought is the state that was brought, as the database has it.
+func (a *arrival) brought(ctx context.Context) (formats.Hash, Tally, error) {
+	target, err := a.opt.Staging.Target(ctx, a.ID, a.Person)
+	if err != nil {
+		return formats.Hash{}, nil, err
+	}
+	defer target.Close()
+	recalling, ok := target.(operators.Recalling)
+	if !ok {
+		return formats.Hash{}, nil, fmt.Errorf("%w: this target cannot say what was brought", operators.ErrUnsupported)
+	}
+	s, err := stateOf(recalling.Brought(ctx, a.ID))
+	return s.root, s.tally, err
+}
+
+// activate shows the source what was accepted until it has the receipt, and lets the person work here in the transaction
+// that has it.
+func (a *arrival) activate(ctx context.Context) error {
+	receipt, err := a.link.accept(ctx, a.ID, a.Detail.Acceptance)
+	if errors.Is(err, ErrUnauthorised) { // the source may have retired, and the tokens ended with that
+		receipt, err = a.link.receipt(ctx, a.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("show what was accepted: %w", err)
+	}
+	if err := a.verify(ctx, receipt); err != nil {
+		return err
+	}
+	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		events, err := e.happens(Commit, e.Epoch, e.Root, logActivated)
+		if err != nil || events == nil {
+			return nil, err
+		}
+		events[0] = e.event(logActivated, note{Epoch: e.Epoch, Root: e.Root, Receipt: receipt.hash()})
+		e.Detail.Receipt, e.Detail.Tokens, e.Detail.Stopping = &receipt, "", false
+		adopted, err := a.opt.Staging.Adopt(ctx, tx, e.ID, e.Person)
+		if err != nil {
+			return nil, err
+		}
+		e.Detail.Merge = !adopted
+		if a.opt.Arrived == nil {
+			return events, nil
+		}
+		more, err := a.opt.Arrived(ctx, tx, e.Move)
+		return append(events, more...), err
+	})
+}
+
+// verify checks that a receipt is about just what was accepted.
+func (a *arrival) verify(ctx context.Context, receipt Receipt) error {
+	peer, err := a.opt.Peer(ctx, a.Peer)
+	if err != nil {
+		return err
+	}
+	if len(receipt.Signatures) != 2 || receipt.compact(0) != a.Detail.Acceptance {
+		return fmt.Errorf("%w: the receipt is about something else than what was accepted here", ErrRefused)
+	}
+	_, err = openAcceptance(receipt.compact(1), peer)
+	return err
+}
+
+// finish merges what came into what the person had, where they had something, and clears up.
+func (a *arrival) finish(ctx context.Context) error {
+	if a.Detail.Done {
+		return a.rest(ctx)
+	}
+	if a.Detail.Merge {
+		if err := a.merge(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.forgetFiles(a.ID); err != nil {
+		return err
+	}
+	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Detail.Done, e.Due = true, time.Time{}
+		return nil, nil
+	})
+}
+
+// merge copies what came into what the person has. Done again, it goes on.
+func (a *arrival) merge(ctx context.Context) error {
+	source, err := a.opt.Staging.Source(ctx, a.ID)
+	if errors.Is(err, operators.ErrNotFound) {
+		return nil // it is done, and was cleared up
+	}
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := a.opt.Staging.Into(ctx, a.Person)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	began := a.store.now()
+	report, err := transfer.Copy{Source: source, Target: target, Series: "merge " + a.ID, Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append}, Form: "merge",
+		Observe: func(p transfer.Progress) {
+			a.show(ctx, Progress{Step: Merging, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
+		}}.Run(ctx)
+	if err != nil {
+		return fmt.Errorf("merge: %w", err)
+	}
+	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Detail.Refused = mostly(e.Detail.Refused, report.Refused)
+		return nil, nil
+	}); err != nil {
+		return err
+	}
+	if err := source.Close(); err != nil {
+		return err
+	}
+	return a.opt.Staging.Discard(ctx, a.ID)
+}
+
+// showEvery is how often it is written how far a move is.
+const showEvery = 500 * time.Millisecond
+
+// show writes now and then how far the move is, for people to look at.
+func (a *arrival) show(ctx context.Context, p Progress) {
+	if time.Since(a.shown) < showEvery || ctx.Err() != nil {
+		return
+	}
+	a.shown = time.Now()
+	text, err := json.Marshal(p)
+	if err != nil {
+		return
+	}
+	// Where it cannot be written only what is shown is older.
+	_, _ = a.store.db.Write.ExecContext(ctx, `UPDATE move_move SET progress = $3 WHERE id = $1 AND side = $2`, a.ID, string(Destination), string(text))
+}

@@ -1,0 +1,147 @@
+package move
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// download fetches the files of one archive, in parts, some of them at once. What is there already is not fetched again:
+// of each file a list is kept of the parts that have come, so that a process that dies loses no more than those that were
+// under way.
+type download struct {
+	link *Link
+	id   string
+	n    int
+	dir  string
+	tell func(bytes int64)
+
+	got atomic.Int64
+}
+
+const (
+	atOnce     = 3 // parts; with chunk, what is fetched again after a kill
+	partsAfter = ".parts"
+)
+
+// run fetches the files, one after the other.
+func (d *download) run(ctx context.Context, files []File) error {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Name == "" || f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") || strings.HasSuffix(f.Name, partsAfter) || f.Size < 0 {
+			return fmt.Errorf("%w: it names a file %.100q of %d bytes", ErrAnswer, f.Name, f.Size)
+		}
+		if err := d.file(ctx, f); err != nil {
+			return fmt.Errorf("fetch %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// file fetches one file.
+func (d *download) file(ctx context.Context, f File) (err error) {
+	name := filepath.Join(d.dir, f.Name)
+	if info, err := os.Stat(name); err == nil && info.Size() == f.Size {
+		d.told(f.Size)
+		return nil
+	}
+	out, err := os.OpenFile(name+".new", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	list, err := os.OpenFile(name+partsAfter, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, list.Close()) }()
+	missing, err := d.missing(list, f)
+	if err != nil {
+		return err
+	}
+	if err := d.parts(ctx, f, missing, out, list); err != nil {
+		return err
+	}
+	if err := errors.Join(out.Sync(), os.Rename(name+".new", name), os.Remove(name+partsAfter)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// missing lists the parts that have not come yet.
+func (d *download) missing(list *os.File, f File) (parts []int64, err error) {
+	text, err := io.ReadAll(list)
+	if err != nil {
+		return nil, err
+	}
+	have := map[int64]bool{}
+	for ; len(text) >= 8; text = text[8:] {
+		have[int64(binary.BigEndian.Uint64(text))] = true
+	}
+	for from := int64(0); from < f.Size; from += chunk {
+		if have[from] {
+			d.told(min(chunk, f.Size-from))
+		} else {
+			parts = append(parts, from)
+		}
+	}
+	return parts, nil
+}
+
+// parts fetches parts, some at once.
+func (d *download) parts(ctx context.Context, f File, parts []int64, out, list *os.File) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var under sync.WaitGroup
+	var mu sync.Mutex
+	next := make(chan int64)
+	for range min(atOnce, len(parts)) {
+		under.Go(func() {
+			buffer := make([]byte, min(chunk, f.Size))
+			for from := range next {
+				if err := d.part(ctx, f, from, buffer[:min(chunk, f.Size-from)], out, list, &mu); err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	for _, from := range parts {
+		select {
+		case next <- from:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(next)
+	under.Wait()
+	return context.Cause(ctx)
+}
+
+// part fetches one part, and then writes down that it has come.
+func (d *download) part(ctx context.Context, f File, from int64, buffer []byte, out, list *os.File, mu *sync.Mutex) error {
+	if err := d.link.part(ctx, d.id, d.n, f.Name, from, buffer); err != nil {
+		return err
+	}
+	if _, err := out.WriteAt(buffer, from); err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if _, err := list.Write(binary.BigEndian.AppendUint64(nil, uint64(from))); err != nil {
+		return err
+	}
+	d.told(int64(len(buffer)))
+	return nil
+}
+
+func (d *download) told(n int64) { d.tell(d.got.Add(n)) }
