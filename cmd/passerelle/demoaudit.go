@@ -1,12 +1,15 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
@@ -66,7 +69,11 @@ func (d *demo) audited(ctx context.Context) error {
 		d.say("%s", q.words)
 		d.say("  %s", answer.Text)
 	}
-	bundle[len(bundle)/2] ^= 1
+	at, err := inside(bundle)
+	if err != nil {
+		return err
+	}
+	bundle[at] ^= 1
 	if _, err := d.verify(bundle); err == nil {
 		return fmt.Errorf("a flipped bit in the evidence is not noticed")
 	}
@@ -120,4 +127,15 @@ func (r *regulator) ask(ctx context.Context, path string, about, answer any) err
 		return nil
 	}
 	return json.Unmarshal(text, answer)
+}
+
+// inside is a place in the largest file of a zip: between the files there are bytes that say nothing.
+func inside(zipped []byte) (int64, error) {
+	z, err := zip.NewReader(bytes.NewReader(zipped), int64(len(zipped)))
+	if err != nil {
+		return 0, err
+	}
+	largest := slices.MaxFunc(z.File, func(a, b *zip.File) int { return cmp.Compare(a.CompressedSize64, b.CompressedSize64) })
+	begin, err := largest.DataOffset()
+	return begin + int64(largest.CompressedSize64/2), err
 }
