@@ -13,6 +13,10 @@ import (
 // which nobody did, never are in one run.
 const runTime = 15 * time.Minute
 
+// skew is how far ahead of ours the clock of another replica may be. A run that began later than that is not the one that goes
+// on: the clock was set back.
+const skew = time.Minute
+
 // runs finds out to which run an access belongs, and how many runs there were within 24 hours that nobody asked for. All
 // consents between the service and the person count, lest several be asked for.
 func (a *Authority) runs(ctx context.Context, tx *sql.Tx, c *Consent, x *AccessFacts, now time.Time) error {
@@ -22,7 +26,7 @@ func (a *Authority) runs(ctx context.Context, tx *sql.Tx, c *Consent, x *AccessF
 	}
 	const both = `consent IN (SELECT id FROM consent_consent WHERE person = $1 AND service = $2)`
 	err := tx.QueryRowContext(ctx, `SELECT session FROM consent_access WHERE `+both+` AND session <> '' AND present = $3 AND begun > $4
-		GROUP BY session HAVING min(begun) > $5 ORDER BY min(begun) DESC LIMIT 1`, c.Person, c.Service, x.Present, micro(now.Add(-2*runTime)), micro(now.Add(-runTime))).Scan(&x.Session)
+		GROUP BY session HAVING min(begun) > $5 AND min(begun) <= $6 ORDER BY min(begun) DESC LIMIT 1`, c.Person, c.Service, x.Present, micro(now.Add(-2*runTime)), micro(now.Add(-runTime)), micro(now.Add(skew))).Scan(&x.Session)
 	if errors.Is(err, sql.ErrNoRows) {
 		x.Session, err = newID(), nil
 	}

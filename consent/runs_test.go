@@ -30,7 +30,7 @@ func newBank(t *testing.T, db *sqldb.DB) *bank {
 	b := &bank{now: time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} // the night in which summer time begins
 	b.cert = &consent.CertificateFacts{Organisation: "PSDFR-ACPR-12345", Roles: []string{psd2.RoleAI}, From: b.now.AddDate(-1, 0, 0), Until: b.now.AddDate(2, 0, 0)}
 	b.Fixture = consenttest.New(t, db, func(o *consent.Options) {
-		o.Operator.Roles, o.Packs, o.Now = []string{psd2.Role}, []consent.Pack{psd2.Pack()}, func() time.Time { return b.now }
+		o.Operator.Roles, o.Packs, o.Now = []string{psd2.RoleASPSP}, []consent.Pack{psd2.Pack()}, func() time.Time { return b.now }
 	})
 	b.Service(t, "reader", func(s *consent.Service) {
 		s.Registrations = append(s.Registrations, consent.Registration{Scheme: psd2.RegistrationScheme, Value: "PSDFR-ACPR-12345"})

@@ -15,7 +15,7 @@ func applies(law string, roles []string) bool {
 	case "DGA":
 		return slices.Contains(roles, dga.Role)
 	case "PSD2", "RTS 2018/389":
-		return slices.Contains(roles, psd2.Role)
+		return psd2.Applies(roles)
 	}
 	return true
 }
@@ -125,31 +125,33 @@ func psd2Articles() []compliance.Article {
 	const rts = "RTS 2018/389"
 	rule, check, report, test, people := compliance.ByRule, compliance.ByCheck, compliance.ByReport, compliance.ByTest, compliance.ByPeople
 	list := []compliance.Article{
-		article("PSD2", "67(2)(a)", says("Account information is given with the person’s explicit consent. It is contractual: the record does not call it a consent of the GDPR unless it is asked for as one.", "Les informations sur les comptes sont données avec le consentement explicite de la personne. Il est contractuel : le relevé ne l’appelle consentement au sens du RGPD que s’il est demandé comme tel."), check, test),
+		article("PSD2", "67(2)(a)", says("Account information is given with the person’s explicit consent; where this operator reads at a bank, that is looked at each time. It is contractual: the record does not call it a consent of the GDPR unless it is asked for as one.", "Les informations sur les comptes sont données avec le consentement explicite de la personne ; quand cet opérateur lit auprès d’une banque, c’est vérifié à chaque fois. Il est contractuel : le relevé ne l’appelle consentement au sens du RGPD que s’il est demandé comme tel."), rule, check, test),
 		article("PSD2", "67(2)(b)", says("No service ever sees the person’s credentials.", "Aucun service ne voit jamais les identifiants de la personne."), test),
 		article("PSD2", "67(2)(d)", says("Only designated accounts are read.", "Seuls les comptes désignés sont lus."), rule, check),
 		article("PSD2", "67(2)(e)", says("No sensitive payment data: card numbers are hidden, documents as their origin kept them stay here, and it is counted.", "Pas de données de paiement sensibles : les numéros de carte sont masqués, les documents d’origine restent ici, et c’est compté."), rule, test),
 		article("PSD2", "67(2)(f)", says("No other purpose than the one that was agreed.", "Aucun autre but que celui qui a été accepté."), check, people),
 		article("PSD2", "97(1)(a)", says("Who opens their accounts to somebody has just authenticated strongly.", "Qui ouvre ses comptes à quelqu’un vient de s’authentifier fortement."), rule),
 		article(rts, "10a(1)(b)", says("Without new strong authentication: the balance, and the transactions of the last 90 days.", "Sans nouvelle authentification forte : le solde, et les opérations des 90 derniers jours."), rule, test),
-		article(rts, "10a(2)(b)", says("Strong authentication is renewed after 180 days at the latest.", "L’authentification forte est renouvelée au plus tard après 180 jours."), rule, test),
+		article(rts, "10a(2)", says("Strong authentication comes first, and is renewed after 180 days at the latest.", "L’authentification forte vient d’abord, et est renouvelée au plus tard après 180 jours."), rule, test),
 		article(rts, "29", says("Each run of accesses has an identifier, and all of it is logged with the time.", "Chaque suite d’accès a un identifiant, et tout est consigné avec l’heure."), test, check),
 		article(rts, "34", says("A service identifies itself by a qualified certificate that names its role and its authorisation.", "Un service s’identifie par un certificat qualifié qui nomme son rôle et son agrément."), rule, test),
-		article(rts, "36(5)(b)", says("What nobody asked for just then is read four times in 24 hours at the most.", "Ce que personne ne demande à l’instant est lu au plus quatre fois en 24 heures."), rule, test),
+		article(rts, "36(5)(a)", says("What the person asks for just then does not count; where this operator reads at a bank, only with the address and the time of what they asked.", "Ce que la personne demande à l’instant ne compte pas ; quand cet opérateur lit auprès d’une banque, seulement avec l’adresse et l’heure de sa demande."), rule, test),
+		article(rts, "36(5)(b)", says("What nobody asked for just then is read four times in 24 hours at the most; more often where the bank and the service agreed, and the person did.", "Ce que personne ne demande à l’instant est lu au plus quatre fois en 24 heures ; davantage si la banque et le service en sont convenus, et la personne aussi."), rule, test),
 		article(rts, "33", says("What replaces the interface when it fails is agreed with the authority.", "Ce qui remplace l’interface en cas de panne est convenu avec l’autorité."), people, report),
 	}
 	fill(list, map[string]filling{
-		"67(2)(a)":  {checks: []string{checkProof}, tests: []string{"consent/receipt.TestLegalBasis"}},
+		"67(2)(a)":  {checks: []string{checkProof}, tests: []string{"consent/receipt.TestLegalBasis", "compliance/psd2.TestArticle67Retrieving"}},
 		"67(2)(b)":  {tests: []string{"consent/oauth.TestFlow"}},
-		"67(2)(d)":  {checks: []string{checkCovered}, tests: []string{"compliance/psd2.TestArticle67"}},
-		"67(2)(e)":  {tests: []string{"compliance/psd2.TestArticle67", "consent.TestWithheld"}},
+		"67(2)(d)":  {checks: []string{checkCovered}, tests: []string{"compliance/psd2.TestArticle67", "compliance/psd2.TestArticle67Retrieving"}},
+		"67(2)(e)":  {tests: []string{"compliance/psd2.TestArticle67", "compliance/psd2.TestArticle67Retrieving", "consent.TestWithheld", "consent.TestArticle67AtTheBank"}},
 		"67(2)(f)":  {checks: []string{checkCovered}, why: says("What a service does with what it has read, no program here can see.", "Ce qu’un service fait de ce qu’il a lu, aucun programme ne peut le voir ici.")},
 		"97(1)(a)":  {tests: []string{"compliance/psd2.TestArticle97"}},
-		"10a(1)(b)": {tests: []string{"compliance/psd2.TestArticle10a", "consent.TestWithheld"}},
-		"10a(2)(b)": {tests: []string{"compliance/psd2.TestArticle10a", "consent.TestRenewedAfter180Days"}},
-		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay"}},
-		"34":        {tests: []string{"compliance/psd2.TestArticle34", "compliance/psd2.TestCertificates", "cmd/passerelle.TestPaymentServices"}},
-		"36(5)(b)":  {tests: []string{"compliance/psd2.TestArticle36", "consent.TestFourTimesADay"}},
+		"10a(1)(b)": {tests: []string{"compliance/psd2.TestRTS10a1b", "compliance/psd2.TestRTS10a1bRetrieving", "consent.TestWithheld"}},
+		"10a(2)":    {tests: []string{"compliance/psd2.TestRTS10a2", "compliance/psd2.TestRTS10a2Retrieving", "consent.TestRenewedAfter180Days", "consent.TestRTS10a2AtTheBank"}},
+		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay", "consent.TestRTS29AtTheBank"}},
+		"34":        {tests: []string{"compliance/psd2.TestRTS34", "compliance/psd2.TestCertificates", "cmd/passerelle.TestPaymentServices"}},
+		"36(5)(a)":  {tests: []string{"compliance/psd2.TestRTS36Retrieving"}},
+		"36(5)(b)":  {tests: []string{"compliance/psd2.TestRTS36", "compliance/psd2.TestRTS36Retrieving", "consent.TestFourTimesADay", "consent.TestRTS36AtTheBank"}},
 		"33":        {where: "/metrics", why: says("A contingency, and the authority’s exemption from it, are agreed on paper. Availability is measured.", "Un mécanisme de secours, et l’exemption de l’autorité, se conviennent sur papier. La disponibilité est mesurée.")},
 	}, "psd2")
 	return list

@@ -10,14 +10,20 @@ import (
 	"github.com/passerelle-cloud/passerelle/formats"
 )
 
-// limits are what is withheld of what a consent covers: transactions of before the window, unless the person has just
+// limits are what is withheld of what a consent covers, or a bank gives: transactions of before the window, unless the person has just
 // authenticated (RTS article 10a(1)(b)), and sensitive payment data (PSD2 article 67(2)(e)).
 func limits(f consent.Facts) *consent.Limits {
-	if !banks(f) || f.Step != consent.StepPermit {
+	l := &consent.Limits{Dataset: formats.Bank, Native: true, Mask: MaskCards}
+	fresh := false
+	switch {
+	case banks(f) && f.Step == consent.StepPermit:
+		fresh = f.Consent != nil && Strong(f.Consent.Method) && within(f.Now, f.Consent.Authenticated, New)
+	case retrieves(f):
+		fresh = f.Retrieval != nil && within(f.Now, f.Retrieval.Authenticated, New)
+	default:
 		return nil
 	}
-	l := &consent.Limits{Dataset: formats.Bank, Native: true, Mask: MaskCards}
-	if c := f.Consent; c == nil || !Strong(c.Method) || f.Now.Sub(c.Authenticated) > New {
+	if !fresh {
 		l.From = Since(f.Now)
 	}
 	return l
