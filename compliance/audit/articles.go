@@ -151,7 +151,7 @@ func psd2Articles() []compliance.Article {
 		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay", "consent.TestRTS29AtTheBank"}},
 		"34":        {tests: []string{"compliance/psd2.TestRTS34", "compliance/psd2.TestCertificates", "cmd/passerelle.TestPaymentServices"}},
 		"36(5)(a)":  {tests: []string{"compliance/psd2.TestRTS36Retrieving"}},
-		"36(5)(b)":  {tests: []string{"compliance/psd2.TestRTS36", "compliance/psd2.TestRTS36Retrieving", "consent.TestFourTimesADay", "consent.TestRTS36AtTheBank"}},
+		"36(5)(b)":  {tests: []string{"compliance/psd2.TestRTS36", "compliance/psd2.TestRTS36Retrieving", "consent.TestFourTimesADay", "consent.TestRTS36Agreed", "consent.TestRTS36AtTheBank"}},
 		"33":        {where: "/metrics", why: says("A contingency, and the authority’s exemption from it, are agreed on paper. Availability is measured.", "Un mécanisme de secours, et l’exemption de l’autorité, se conviennent sur papier. La disponibilité est mesurée.")},
 	}, "psd2")
 	return list
