@@ -43,6 +43,7 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "9(2)(a)", says("For health data the purpose is said explicitly.", "Pour les données de santé, le but est dit explicitement."), rule),
 		article("GDPR", "12(3)", says("A person’s request is answered within a month; two more, where they are told why.", "Il est répondu à la demande d’une personne en un mois ; deux de plus si elle en connaît la raison."), check, people),
 		article("GDPR", "13", says("Who asks, why, for how long, who else gets it, and where: all of it is said before.", "Qui demande, pourquoi, pour combien de temps, qui d’autre reçoit, et où : tout est dit avant."), rule, check),
+		article("GDPR", "14", says("That holds also for who gets the data from here, and not from the person.", "Cela vaut aussi pour qui reçoit les données d’ici, et non de la personne."), rule, check),
 		article("GDPR", "15", says("A person gets a copy of all that is kept of them: what they decided, who read what, their receipts, what the log says.", "La personne reçoit copie de tout ce qui est gardé d’elle : ce qu’elle a décidé, qui a lu quoi, ses reçus, ce que dit le journal."), test),
 		article("GDPR", "17", says("A person can be forgotten: what opens their entries in the log is destroyed, and every proof still verifies.", "Une personne peut être oubliée : ce qui ouvre ses entrées du journal est détruit, et chaque preuve reste vérifiable."), test),
 		article("GDPR", "17(3)", says("What proves a consent is kept only as long as a claim may be made.", "Ce qui prouve un consentement n’est gardé que tant qu’une réclamation reste possible."), test),
@@ -52,6 +53,7 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "30", says("A record of what services do with data is kept, and can be printed.", "Un registre de ce que les services font des données est tenu, et s’imprime."), test, people),
 		article("GDPR", "32", says("Data are encrypted on their way, and keys are kept apart from what they open.", "Les données circulent chiffrées, et les clés sont gardées à part de ce qu’elles ouvrent."), test, people),
 		article("GDPR", "33", says("A breach is told to the supervisory authority within 72 hours.", "Une violation est notifiée à l’autorité de contrôle dans les 72 heures."), check, people),
+		article("GDPR", "34", says("Persons whom a breach puts at a high risk are told without delay.", "Les personnes qu’une violation expose à un risque élevé en sont informées sans délai."), report, people),
 		article("GDPR", "44", says("Countries outside of Europe are named, and nothing goes there that was not.", "Les pays hors d’Europe sont nommés, et rien n’y va qui ne l’ait été."), rule, report),
 	}
 	fill(list, map[string]filling{
@@ -61,17 +63,19 @@ func gdprArticles() []compliance.Article {
 		"7(1)":    {checks: []string{checkProof, checkInLog}, tests: []string{"compliance/gdpr.TestArticle7", "consent.TestNoticeMustHaveBeenShown", "compliance/audit.TestEvidence"}, where: "/desk/questions"},
 		"7(3)":    {checks: []string{checkAfterEnd, checkMeasured}, tests: []string{"cmd/passerelle.TestWalk", "consent.TestWithdrawnWhileOpen"}, where: "/desk/withdrawals"},
 		"9(2)(a)": {tests: []string{"compliance/gdpr.TestArticle9"}},
-		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
+		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
 		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestArticle13"}},
-		"15":      {tests: []string{"consent.TestKept", "cmd/passerelle.TestWalk"}},
-		"17":      {tests: []string{"consent.TestErase", "cmd/passerelle.TestErasure", "consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
-		"17(3)":   {tests: []string{"consent.TestEraseLater", "consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
-		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestTold", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
+		"14":      {checks: []string{checkInformed}, tests: []string{"compliance/gdpr.TestArticle13"}},
+		"15":      {tests: []string{"consent.TestArticle15Kept", "cmd/passerelle.TestWalk"}},
+		"17":      {tests: []string{"consent.TestArticle17Erase", "cmd/passerelle.TestErasure", "consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
+		"17(3)":   {tests: []string{"consent.TestArticle17EraseLater", "consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
+		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestArticle19Told", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
 		"20":      {tests: []string{"compliance/gdpr.TestArticle20", "cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
 		"25":      {tests: []string{"compliance/audit.TestPseudonyms", "compliance/audit.TestSmallNumbers"}},
-		"30":      {tests: []string{"compliance/audit.TestProcessing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
+		"30":      {tests: []string{"compliance/audit.TestArticle30Processing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
 		"32":      {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
-		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
+		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
+		"34":      {tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("How high a risk is, and how whom it concerns is told, people must decide. The register shows what became of each breach.", "La hauteur du risque, et la manière d’informer, des humains doivent en décider. Le registre montre la suite de chaque violation.")},
 		"44":      {tests: []string{"compliance/gdpr.TestArticle13", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
 	}, "gdpr")
 	return list
@@ -100,23 +104,23 @@ func dgaArticles() []compliance.Article {
 	}
 	const law = "/desk/registers"
 	fill(list, map[string]filling{
-		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestNotification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
+		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle11Notification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
 		"12(a)": {checks: []string{checkNeutral}, tests: []string{"compliance/dga.TestArticle12a"}},
 		"12(b)": {why: says("This program sells nothing and has no prices. What contracts say, people must read.", "Ce programme ne vend rien et n’a pas de tarifs. Les contrats, des humains doivent les lire.")},
-		"12(c)": {tests: []string{"consent/oauth.TestSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},
-		"12(d)": {tests: []string{"transfer/api.TestConversions", "transfer/api.TestPagesAndForms"}},
+		"12(c)": {tests: []string{"consent/oauth.TestArticle12cSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},
+		"12(d)": {tests: []string{"transfer/api.TestArticle12dConversions", "transfer/api.TestPagesAndForms"}},
 		"12(e)": {tests: []string{"compliance/dga.TestArticle12e"}},
-		"12(f)": {tests: []string{"consent.TestRefusalsAreCounted"}, where: law, why: says("Whether criteria are fair, people must judge.", "L’équité des critères, des humains doivent en juger.")},
-		"12(g)": {tests: []string{"consent.TestSuspensionStopsAtOnce"}, where: law},
+		"12(f)": {tests: []string{"consent.TestArticle12fRefusalsAreCounted"}, where: law, why: says("Whether criteria are fair, people must judge.", "L’équité des critères, des humains doivent en juger.")},
+		"12(g)": {tests: []string{"consent.TestArticle12gSuspensionStopsAtOnce"}, where: law},
 		"12(h)": {tests: []string{"cmd/passerelle.TestDemo", "cmd/passerelle.TestOpenFilesAndBack"}, why: says("That somebody runs the last export is for the operator’s continuity plan.", "Que quelqu’un lance le dernier export relève du plan de continuité de l’opérateur.")},
 		"12(i)": {tests: []string{"cmd/passerelle.TestDemo", "operators/cozy.TestTargetConformance"}},
 		"12(j)": {where: law, why: says("Contracts with hosts, and orders of foreign courts, are not a program’s.", "Les contrats d’hébergement et les injonctions étrangères ne relèvent pas d’un programme.")},
-		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
+		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
 		"12(l)": {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly"}, why: says("As for GDPR art. 32.", "Comme pour l’article 32 du RGPD.")},
 		"12(m)": {checks: []string{checkProof}, tests: []string{"compliance/dga.TestArticle12m", "consent/web.TestDecide"}},
 		"12(n)": {checks: []string{checkInformed}, tests: []string{"compliance/dga.TestArticle12n", "cmd/passerelle.TestWalk"}},
 		"12(o)": {checks: []string{checkInLog}, tests: []string{"consent/ledger.TestARealLedgerVerifies", "consent/ledger.TestTilesOverHTTP"}, where: "/desk/conduct"},
-		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
+		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
 	}, "dga")
 	return list
 }
