@@ -228,17 +228,20 @@ func (a *Authority) Laws(source Source, details []Detail) (words []string) {
 	return words
 }
 
-// checkPacks refuses two texts of one law that are in force at the same time: which of them counts nobody could say.
+// checkPacks refuses two texts of one law that are in force at the same time, or have the same name.
 func checkPacks(packs []Pack) error {
 	for i := range packs {
 		p := &packs[i]
 		if !p.Until.IsZero() && !p.From.Before(p.Until) {
-			return fmt.Errorf("the pack %s is in force from %s until %s: never", p.ID(), p.From, p.Until)
+			return fmt.Errorf("the pack %s is in force from %s until %s: never; let it end after it begins", p.ID(), p.From, p.Until)
 		}
 		for j := range packs[:i] {
 			q := &packs[j]
 			if p.Name == q.Name && (p.Until.IsZero() || q.From.Before(p.Until)) && (q.Until.IsZero() || p.From.Before(q.Until)) {
-				return fmt.Errorf("the packs %s and %s are in force at the same time", q.ID(), p.ID())
+				return fmt.Errorf("the packs %s and %s are in force at the same time, and which of them counts nobody could say: let the older one end (Until) when the newer one begins (From)", q.ID(), p.ID())
+			}
+			if p.ID() == q.ID() {
+				return fmt.Errorf("there are two packs %s: decisions would not say which of them they were taken under; give one another version", p.ID())
 			}
 		}
 	}

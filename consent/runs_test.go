@@ -21,13 +21,14 @@ import (
 // bank is a bank's gateway, with a clock of its own.
 type bank struct {
 	*consenttest.Fixture
-	now  time.Time
-	cert *consent.CertificateFacts
+	now     time.Time
+	cert    *consent.CertificateFacts
+	service string // that asks and reads
 }
 
 func newBank(t *testing.T, db *sqldb.DB) *bank {
 	t.Helper()
-	b := &bank{now: time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} // the night in which summer time begins
+	b := &bank{service: "reader", now: time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} // the night in which summer time begins
 	b.cert = &consent.CertificateFacts{Organisation: "PSDFR-ACPR-12345", Roles: []string{psd2.RoleAI}, From: b.now.AddDate(-1, 0, 0), Until: b.now.AddDate(2, 0, 0)}
 	b.Fixture = consenttest.New(t, db, func(o *consent.Options) {
 		o.Operator.Roles, o.Packs, o.Now = []string{psd2.RoleASPSP}, []consent.Pack{psd2.Pack()}, func() time.Time { return b.now }
@@ -49,7 +50,7 @@ func (b *bank) grantFor(t *testing.T, method, frequency string) (consent.Consent
 	t.Helper()
 	details := strings.ReplaceAll(string(consenttest.Details(b.now.AddDate(1, 0, 0))), `["contacts","calendar"],"optional":["calendar"]`, `["bank"]`)
 	details = strings.Replace(details, `"P1D"`, `"`+frequency+`"`, 1)
-	r, err := b.Authority.Ask(context.Background(), consent.Asking{Service: "reader", Details: json.RawMessage(details), Expires: b.now.Add(time.Hour), Certificate: b.cert}, nil)
+	r, err := b.Authority.Ask(context.Background(), consent.Asking{Service: b.service, Details: json.RawMessage(details), Expires: b.now.Add(time.Hour), Certificate: b.cert}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func (b *bank) grantFor(t *testing.T, method, frequency string) (consent.Consent
 
 func (b *bank) read(t *testing.T, c consent.Consent, present bool) (*consent.Permit, error) {
 	t.Helper()
-	p, err := b.Permit(context.Background(), consent.Access{Consent: c.ID, Service: "reader", Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read, Present: present, Certificate: b.cert})
+	p, err := b.Permit(context.Background(), consent.Access{Consent: c.ID, Service: b.service, Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read, Present: present, Certificate: b.cert})
 	if err == nil {
 		if err := p.Done(context.Background(), consent.Sent{Outcome: consent.Complete}); err != nil {
 			t.Fatal(err)
@@ -221,6 +222,32 @@ func TestRTS36Agreed(t *testing.T) {
 	})
 }
 
+// TestFourTimesADayUnderAnotherName: a company does not read more often because it has several services.
+func TestFourTimesADayUnderAnotherName(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := newBank(t, db)
+		b.Service(t, "brand", func(s *consent.Service) {
+			s.Registrations = append(s.Registrations, consent.Registration{Scheme: psd2.RegistrationScheme, Value: "PSDFR-ACPR-12345"})
+		})
+		given := map[string]consent.Consent{}
+		for _, service := range []string{"reader", "brand"} {
+			b.service = service
+			c, err := b.grant(t, "passkey")
+			if err != nil {
+				t.Fatal(err)
+			}
+			given[service] = c
+		}
+		for run := range 6 {
+			b.service = []string{"reader", "brand"}[run%2]
+			if _, err := b.read(t, given[b.service], false); (err == nil) != (run < 4) || err != nil && !strings.Contains(err.Error(), "too-often") {
+				t.Errorf("run %d, by %s: %v", run+1, b.service, err)
+			}
+			b.now = b.now.Add(time.Hour)
+		}
+	})
+}
+
 // TestAgreeing: what is no agreement is refused, and says what is one.
 func TestAgreeing(t *testing.T) {
 	ctx := context.Background()
@@ -365,6 +392,7 @@ func TestOverlap(t *testing.T) {
 		"both":                {[]consent.Pack{{Name: "x", Version: "1", From: day(1), Until: day(6)}, {Name: "x", Version: "2", From: day(5)}}, false},
 		"for ever":            {[]consent.Pack{{Name: "x", Version: "2", From: day(5)}, {Name: "x", Version: "1", From: day(1)}}, false},
 		"twice":               {[]consent.Pack{{Name: "x", Version: "1", From: day(1)}, {Name: "x", Version: "1", From: day(1)}}, false},
+		"the same name":       {[]consent.Pack{{Name: "x", Version: "1", From: day(1), Until: day(5)}, {Name: "x", Version: "1", From: day(5)}}, false},
 		"backwards":           {[]consent.Pack{{Name: "x", Version: "1", From: day(5), Until: day(1)}}, false},
 	} {
 		if _, err := consent.New(context.Background(), f.DB, f.Ledger, consent.Options{Packs: k.packs}); (err == nil) != k.fine {

@@ -328,6 +328,17 @@ func TestArticle67(t *testing.T) {
 			t.Errorf("%q became %q (%d)", text, got.Text, n)
 		}
 	}
+	for hidden, body := range map[string]string{
+		"escaped": `{"name":"` + strings.NewReplacer("4", `\u0034`, "1", `\u0031`).Replace("4111111111111111") + `"}`,
+		"twice":   `{"name":"4111111111111111","name":"x"}`,
+	} {
+		masked, _ := l.Mask(json.RawMessage(body))
+		var got map[string]string
+		must(t, json.Unmarshal(masked, &got))
+		if strings.Contains(string(masked), "4111") || strings.Contains(got["name"], "4111") || strings.Count(string(masked), "name") != 1 {
+			t.Errorf("%s: %s", hidden, masked)
+		}
+	}
 	if masked, n := l.Mask(json.RawMessage(`not JSON 4111111111111111`)); n != 0 || string(masked) != `not JSON 4111111111111111` {
 		t.Error(string(masked), n)
 	}

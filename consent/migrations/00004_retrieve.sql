@@ -31,3 +31,7 @@ CREATE INDEX consent_retrieved_begun ON consent_retrieved (person, bank, begun);
 -- How many runs a day without the person the operator, as a bank, agreed on with the service; 0: on none. Where it is written.
 ALTER TABLE consent_service ADD COLUMN agreed BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE consent_service ADD COLUMN agreement TEXT NOT NULL DEFAULT '';
+
+-- Who read payment accounts: the company that the certificate names, or else the service; empty where it was something else.
+ALTER TABLE consent_access ADD COLUMN party TEXT NOT NULL DEFAULT '';
+UPDATE consent_access SET party = service WHERE session <> '';
