@@ -109,25 +109,55 @@ func TestRTS36AtTheBank(t *testing.T) {
 	})
 }
 
+// TestRTS36AtTheBankWithin24Hours: four runs, and the fifth 24 hours after the first, whatever clocks on walls do meanwhile.
+func TestRTS36AtTheBankWithin24Hours(t *testing.T) {
+	for _, begin := range []time.Time{
+		time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC),  // a night of 23 hours in Paris
+		time.Date(2026, 10, 24, 12, 0, 0, 0, time.UTC), // one of 25
+		time.Date(2028, 2, 28, 23, 30, 0, 0, time.UTC), // before a leap day
+	} {
+		r := newReader(t, dbtest.SQLite(t), psd2.RoleAISP)
+		r.now = begin
+		of := r.asks()
+		for range 4 {
+			mustRead(t, r, of)
+			r.now = r.now.Add(time.Hour)
+		}
+		r.now = begin.Add(24*time.Hour - time.Second)
+		r.refuses(t, of, "too-often")
+		r.now = begin.Add(24 * time.Hour)
+		mustRead(t, r, of)
+		r.now = r.now.Add(20 * time.Minute)
+		r.refuses(t, of, "too-often")
+	}
+}
+
 // TestRTS36AtTheBankAtOnce: of readings at the same moment each counts those before it.
 func TestRTS36AtTheBankAtOnce(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		r := newReader(t, db, psd2.RoleAISP)
 		of := r.asks()
-		sessions := make([]string, 8)
-		var together sync.WaitGroup
-		for i := range sessions {
-			together.Go(func() {
-				var err error
-				if sessions[i], err = r.read(of); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		together.Wait()
-		slices.Sort(sessions)
-		if one := slices.Compact(sessions); len(one) != 1 {
-			t.Errorf("one run was taken for %d", len(one))
+		mustRead(t, r, of)
+		for run := range 5 {
+			r.now = r.now.Add(time.Hour)
+			sessions := make([]string, 16)
+			var together sync.WaitGroup
+			for i := range sessions {
+				together.Go(func() {
+					l, err := r.Retrieve(context.Background(), of)
+					if err == nil {
+						sessions[i] = l.Session()
+					}
+					if (err == nil) != (run < 3) || err != nil && !strings.Contains(err.Error(), "too-often") {
+						t.Errorf("run %d: %v", run+2, err)
+					}
+				})
+			}
+			together.Wait()
+			slices.Sort(sessions)
+			if one := slices.Compact(sessions); len(one) != 1 {
+				t.Errorf("run %d was taken for %d", run+2, len(one))
+			}
 		}
 	})
 }

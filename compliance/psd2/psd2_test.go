@@ -317,7 +317,8 @@ func TestArticle67(t *testing.T) {
 		`02-03 4111 1111 1111 1111 25.00`:    `02-03 ************1111 25.00`,
 		`CB4111.1111.1111.1111`:              `CB************1111`,
 		`FR76 3000 6000 0112 3456 7890 189`:  `FR76 3000 6000 0112 3456 7890 189`,
-		`BE71 4111 1111 1111 1111`:           `BE71 ************1111`, // an account's letters, but not its check digits
+		`DE74 2914 1777 6317 0669 07`:        `DE74 2914 1777 6317 0669 07`, // some of its groups would be a card's
+		`BE71 4111 1111 1111 1111`:           `BE71 ************1111`,       // an account's letters, but not its check digits
 		`Loyer mars, 12 rue`:                 `Loyer mars, 12 rue`,
 		``:                                   ``,
 	} {
