@@ -147,3 +147,16 @@ func TestPaymentServices(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// TestPacksByRole: which laws bind an operator follows from its roles.
+func TestPacksByRole(t *testing.T) {
+	for roles, want := range map[string]string{"": "gdpr", "intermediary": "gdpr dga", "aspsp": "gdpr psd2", "aisp": "gdpr psd2", "intermediary aisp aspsp": "gdpr dga psd2"} {
+		var names []string
+		for _, pack := range packsFor(strings.Fields(roles)) {
+			names = append(names, pack.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%q: %s, not %s", roles, got, want)
+		}
+	}
+}
