@@ -154,7 +154,7 @@ func psd2Articles() []compliance.Article {
 		"10a(2)":    {tests: []string{"compliance/psd2.TestRTS10a2", "compliance/psd2.TestRTS10a2Retrieving", "consent.TestRenewedAfter180Days", "consent.TestRTS10a2AtTheBank"}},
 		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay", "consent.TestRTS29AtTheBank"}},
 		"34":        {tests: []string{"compliance/psd2.TestRTS34", "compliance/psd2.TestCertificates", "compliance/psd2.TestRTS34Forged", "cmd/passerelle.TestPaymentServices"}},
-		"36(5)(a)":  {tests: []string{"compliance/psd2.TestRTS36Retrieving"}},
+		"36(5)(a)":  {tests: []string{"transfer/api.TestRTS36Present", "compliance/psd2.TestRTS36Retrieving"}},
 		"36(5)(b)":  {tests: []string{"compliance/psd2.TestRTS36", "compliance/psd2.TestRTS36Retrieving", "consent.TestFourTimesADay", "consent.TestFourTimesADayUnderAnotherName", "consent.TestRTS36Agreed", "consent.TestRTS36AtTheBank"}},
 		"33":        {where: "/metrics", why: says("A contingency, and the authority’s exemption from it, are agreed on paper. Availability is measured.", "Un mécanisme de secours, et l’exemption de l’autorité, se conviennent sur papier. La disponibilité est mesurée.")},
 	}, "psd2")
