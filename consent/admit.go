@@ -3,6 +3,7 @@ package consent
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 )
@@ -47,7 +48,7 @@ func (d *Detail) whole(set formats.Dataset) bool {
 func (p *Permit) Admit(r formats.Record) (formats.Record, bool, error) {
 	if l := p.limitOf(r.Dataset); l != nil && r.Deleted.IsZero() {
 		var ok bool
-		if r, ok = p.withhold(l, r); !ok {
+		if r, ok = l.withhold(r, &p.withheld); !ok {
 			return formats.Record{}, false, nil
 		}
 	}
@@ -77,20 +78,20 @@ func (p *Permit) Admit(r formats.Record) (formats.Record, bool, error) {
 	return r, err == nil, err
 }
 
-// withhold keeps here what the law does not let out, and counts it.
-func (p *Permit) withhold(l *Limits, r formats.Record) (formats.Record, bool) {
+// withhold leaves out what the law does not let out, and counts it.
+func (l *Limits) withhold(r formats.Record, count *atomic.Int64) (formats.Record, bool) {
 	if day := r.Day(); l.From != "" && r.Kind != formats.KindAccount && day < l.From { // also where it has no day
-		p.withheld.Add(1)
+		count.Add(1)
 		return r, false
 	}
 	if l.Native && r.Native != nil {
 		r.Native = nil
-		p.withheld.Add(1)
+		count.Add(1)
 	}
 	if l.Mask != nil {
 		body, n := l.Mask(r.Body)
 		r.Body = body
-		p.withheld.Add(int64(n))
+		count.Add(int64(n))
 	}
 	return r, true
 }

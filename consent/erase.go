@@ -77,7 +77,8 @@ func Reserved(ctx context.Context, db *sqldb.DB, name string) error {
 	}
 	var due, kept int64
 	err := db.Read.QueryRowContext(ctx, `SELECT coalesce((SELECT due FROM consent_erasure WHERE person = $1), 0),
-		(SELECT count(*) FROM consent_consent WHERE person = $1) + (SELECT count(*) FROM consent_request WHERE person = $1 AND person <> '')`, name).Scan(&due, &kept)
+		(SELECT count(*) FROM consent_consent WHERE person = $1) + (SELECT count(*) FROM consent_request WHERE person = $1 AND person <> '')
+		+ (SELECT count(*) FROM consent_retrieval WHERE person = $1)`, name).Scan(&due, &kept)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look whether a name is free: %w", err)
@@ -130,6 +131,8 @@ func (a *Authority) deleteAll(ctx context.Context, person string, e *Erased) err
 			{`DELETE FROM consent_revision WHERE consent IN ` + consents, &none},
 			{`DELETE FROM consent_consent WHERE person = $1`, &e.Consents},
 			{`DELETE FROM consent_request WHERE person = $1`, &e.Requests},
+			{`DELETE FROM consent_retrieved WHERE person = $1`, &none},
+			{`DELETE FROM consent_retrieval WHERE person = $1`, &none},
 			{`DELETE FROM consent_as_is WHERE person = $1`, &none},
 			{`DELETE FROM consent_seen WHERE person = $1`, &none},
 			{`DELETE FROM consent_erasure WHERE person = $1`, &none},

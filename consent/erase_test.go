@@ -29,8 +29,8 @@ func rows(t *testing.T, f *consenttest.Fixture) (n int) {
 	return n
 }
 
-// TestErase: nothing is kept of who was erased, and all of others; done twice it is done.
-func TestErase(t *testing.T) {
+// TestArticle17Erase: nothing is kept of who was erased, and all of others; done twice it is done.
+func TestArticle17Erase(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		ctx := context.Background()
 		erased := ""
@@ -76,8 +76,8 @@ func TestErase(t *testing.T) {
 	})
 }
 
-// TestEraseLater: what proves a consent is kept until no claim can be made, and deleted then without being asked.
-func TestEraseLater(t *testing.T) {
+// TestArticle17EraseLater: what proves a consent is kept until no claim can be made, and deleted then without being asked.
+func TestArticle17EraseLater(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		ctx := context.Background()
 		const proofs = 2 * time.Second

@@ -13,14 +13,14 @@ import (
 type Kept struct {
 	ID   string // unique among all that is kept of the person
 	At   time.Time
-	Body json.RawMessage // an object; its "type" is "consent", "accesses" or "refusal"
+	Body json.RawMessage // an object; its "type" is "consent", "accesses", "refusal" or "retrievals"
 }
 
 // keptAccesses is how many accesses are in one document.
 const keptAccesses = 1000
 
 // Kept walks all that is kept of what a person decided: their consents with every revision and the notices that they were
-// shown, what was read, and what they refused. It is what they have a right to a copy of (GDPR article 15).
+// shown, what was read, what they refused, and what the operator read at banks for them. It is what they have a right to a copy of (GDPR article 15).
 func (a *Authority) Kept(ctx context.Context, person string) iter.Seq2[Kept, error] {
 	return func(yield func(Kept, error) bool) {
 		consents, err := a.Consents(ctx, person)
@@ -47,6 +47,11 @@ func (a *Authority) Kept(ctx context.Context, person string) iter.Seq2[Kept, err
 		}
 		for _, k := range refusals {
 			if !yield(k, nil) {
+				return
+			}
+		}
+		for k, err := range a.keptRetrievals(ctx, person) {
+			if !yield(k, err) || err != nil {
 				return
 			}
 		}

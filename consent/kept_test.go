@@ -13,8 +13,8 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
-// TestKept: a person gets a copy of all that is kept of what they decided, and of nothing of others.
-func TestKept(t *testing.T) {
+// TestArticle15Kept: a person gets a copy of all that is kept of what they decided, and of nothing of others.
+func TestArticle15Kept(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		ctx := context.Background()
 		f := consenttest.New(t, db)

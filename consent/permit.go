@@ -95,8 +95,10 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 	facts := Facts{Now: now, Step: StepPermit, Operator: a.operator, Service: service.facts(), Consent: c.facts(now),
 		Access: &AccessFacts{Datasets: x.Datasets, Action: x.Action, Present: x.Present, Detail: &p.covering[0], Last: fromMicro(before)}}
 	facts.Service.Certificate = x.Certificate
+	reads := ""
 	if slices.Contains(x.Datasets, formats.Bank) {
-		if err := a.runs(ctx, tx, c, facts.Access, now); err != nil {
+		reads = party(x.Service, x.Certificate)
+		if err := a.runs(ctx, tx, c, facts.Access, reads, now); err != nil {
 			return nil, err
 		}
 		p.session = facts.Access.Session
@@ -107,8 +109,8 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 	}
 	p.limits = a.limits(facts)
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token, session, present)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8, $9, $10)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token, p.session, x.Present)
+		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token, session, present, party)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8, $9, $10, $11)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token, p.session, x.Present, reads)
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
-// TestRefusalsAreCounted: what rules refuse is in a register, with the reason, by day and service.
-func TestRefusalsAreCounted(t *testing.T) {
+// TestArticle12fRefusalsAreCounted: what rules refuse is in a register, with the reason, by day and service.
+func TestArticle12fRefusalsAreCounted(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		f := consenttest.New(t, db, func(o *consent.Options) { o.Packs = []consent.Pack{gdpr.Pack()} })
 		f.Service(t, "reader")

@@ -25,7 +25,19 @@ type Facts struct {
 	Notice   *NoticeFacts  `json:"notice,omitempty"`  // what the person was shown
 	Access   *AccessFacts  `json:"access,omitempty"`
 	Session  *SessionFacts `json:"session,omitempty"`
+	// Source is where the data come from; Retrieval says more of it where that is a bank.
+	Source    Source          `json:"source,omitempty"`
+	Retrieval *RetrievalFacts `json:"retrieval,omitempty"`
 }
+
+// Source is where data come from. With the operator's role it decides which law binds a step.
+type Source string
+
+// The sources.
+const (
+	Here   Source = ""     // they are kept here, wherever they came from once
+	AtBank Source = "bank" // the operator retrieves them from a bank, for the person
+)
 
 // Step is what is about to happen.
 type Step string
@@ -36,6 +48,8 @@ const (
 	StepGrant  Step = "grant"  // a person says yes, also to a merge or a replacement
 	StepRenew  Step = "renew"  // a person prolongs
 	StepPermit Step = "permit" // data is about to leave
+	// StepRetrieve: the operator itself is about to read at a bank
+	StepRetrieve Step = "retrieve"
 )
 
 // OperatorFacts say who runs the gateway.
@@ -57,6 +71,9 @@ type ServiceFacts struct {
 	Contact      string            `json:"contact"`
 	// Certificate is the one for payment services with which it came; nil: none.
 	Certificate *CertificateFacts `json:"certificate,omitempty"`
+	// Agreed is how many runs of accesses to payment accounts a day, without the person, the operator agreed on with it; 0: on
+	// none but what the law says.
+	Agreed int `json:"agreed,omitempty"`
 }
 
 // CertificateFacts say what a service's certificate says, and what is wrong with it.
@@ -153,9 +170,11 @@ type Pack struct {
 	Until   time.Time // zero: until further notice
 	Source  []byte    // the text of the rules, which its hash is of
 	Rules   []Rule
-	About   func([]Detail) bool // whether it has to do with some details at all; nil: it always has
-	Limits  func(Facts) *Limits // of what a permit covers; nil: none
-	Draft   bool                // no law yet
+	// About says whether the pack has to do with the facts at all, by the operator's role and the source: with the word by which
+	// persons are told so ("law." in the texts), "" if not. nil: it always has, and the word is its name.
+	About  func(Facts) string
+	Limits func(Facts) *Limits // of what a permit, or a leave, covers; nil: none
+	Draft  bool                // no law yet
 }
 
 // ID returns "name@version".
@@ -183,28 +202,46 @@ func (p *Pack) Judge(f Facts) (refusals []*Refusal) {
 	return refusals
 }
 
-// Laws returns the names of the packs in force that have to do with some details, for a person to know.
-func (a *Authority) Laws(details []Detail) (names []string) {
-	now := a.now()
-	for i := range a.packs {
-		if p := &a.packs[i]; p.inForce(now) && (p.About == nil || p.About(details)) {
-			names = append(names, p.Name)
-		}
+// about returns the word of a pack that has to do with the facts and is in force; "" of any other.
+func (p *Pack) about(f Facts) string {
+	switch {
+	case !p.inForce(f.Now):
+		return ""
+	case p.About == nil:
+		return p.Name
 	}
-	return names
+	return p.About(f)
 }
 
-// checkPacks refuses two texts of one law that are in force at the same time: which of them counts nobody could say.
+// Laws returns the words of the packs that have to do with some details whose data come from a source, for a person to know:
+// of what a service would read here, or of what the operator would read at a bank.
+func (a *Authority) Laws(source Source, details []Detail) (words []string) {
+	f := Facts{Now: a.now(), Step: StepAsk, Operator: a.operator, Source: source, Asked: details}
+	if source == AtBank {
+		f.Step = StepRetrieve
+	}
+	for i := range a.packs {
+		if word := a.packs[i].about(f); word != "" {
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// checkPacks refuses two texts of one law that are in force at the same time, or have the same name.
 func checkPacks(packs []Pack) error {
 	for i := range packs {
 		p := &packs[i]
 		if !p.Until.IsZero() && !p.From.Before(p.Until) {
-			return fmt.Errorf("the pack %s is in force from %s until %s: never", p.ID(), p.From, p.Until)
+			return fmt.Errorf("the pack %s is in force from %s until %s: never; let it end after it begins", p.ID(), p.From, p.Until)
 		}
 		for j := range packs[:i] {
 			q := &packs[j]
 			if p.Name == q.Name && (p.Until.IsZero() || q.From.Before(p.Until)) && (q.Until.IsZero() || p.From.Before(q.Until)) {
-				return fmt.Errorf("the packs %s and %s are in force at the same time", q.ID(), p.ID())
+				return fmt.Errorf("the packs %s and %s are in force at the same time, and which of them counts nobody could say: let the older one end (Until) when the newer one begins (From)", q.ID(), p.ID())
+			}
+			if p.ID() == q.ID() {
+				return fmt.Errorf("there are two packs %s: decisions would not say which of them they were taken under; give one another version", p.ID())
 			}
 		}
 	}
@@ -228,13 +265,14 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return ErrRefused }
 
-// judge runs the rules of the packs in force, all of them, so that whoever asks learns everything at once.
+// judge runs the rules of the packs in force that have to do with the facts, all of them, so that whoever asks learns
+// everything at once.
 func (a *Authority) judge(f Facts) ([]string, error) {
 	var refusals []*Refusal
 	var governed []string
 	for i := range a.packs {
 		p := &a.packs[i]
-		if !p.inForce(f.Now) {
+		if p.about(f) == "" {
 			continue
 		}
 		governed = append(governed, p.reference)

@@ -21,16 +21,17 @@ import (
 // bank is a bank's gateway, with a clock of its own.
 type bank struct {
 	*consenttest.Fixture
-	now  time.Time
-	cert *consent.CertificateFacts
+	now     time.Time
+	cert    *consent.CertificateFacts
+	service string // that asks and reads
 }
 
 func newBank(t *testing.T, db *sqldb.DB) *bank {
 	t.Helper()
-	b := &bank{now: time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} // the night in which summer time begins
+	b := &bank{service: "reader", now: time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} // the night in which summer time begins
 	b.cert = &consent.CertificateFacts{Organisation: "PSDFR-ACPR-12345", Roles: []string{psd2.RoleAI}, From: b.now.AddDate(-1, 0, 0), Until: b.now.AddDate(2, 0, 0)}
 	b.Fixture = consenttest.New(t, db, func(o *consent.Options) {
-		o.Operator.Roles, o.Packs, o.Now = []string{psd2.Role}, []consent.Pack{psd2.Pack()}, func() time.Time { return b.now }
+		o.Operator.Roles, o.Packs, o.Now = []string{psd2.RoleASPSP}, []consent.Pack{psd2.Pack()}, func() time.Time { return b.now }
 	})
 	b.Service(t, "reader", func(s *consent.Service) {
 		s.Registrations = append(s.Registrations, consent.Registration{Scheme: psd2.RegistrationScheme, Value: "PSDFR-ACPR-12345"})
@@ -41,8 +42,15 @@ func newBank(t *testing.T, db *sqldb.DB) *bank {
 // grant makes the service ask for accounts, and the person designate one, with a passkey.
 func (b *bank) grant(t *testing.T, method string) (consent.Consent, error) {
 	t.Helper()
+	return b.grantFor(t, method, "P1D")
+}
+
+// grantFor tells the person how often the service reads.
+func (b *bank) grantFor(t *testing.T, method, frequency string) (consent.Consent, error) {
+	t.Helper()
 	details := strings.ReplaceAll(string(consenttest.Details(b.now.AddDate(1, 0, 0))), `["contacts","calendar"],"optional":["calendar"]`, `["bank"]`)
-	r, err := b.Authority.Ask(context.Background(), consent.Asking{Service: "reader", Details: json.RawMessage(details), Expires: b.now.Add(time.Hour), Certificate: b.cert}, nil)
+	details = strings.Replace(details, `"P1D"`, `"`+frequency+`"`, 1)
+	r, err := b.Authority.Ask(context.Background(), consent.Asking{Service: b.service, Details: json.RawMessage(details), Expires: b.now.Add(time.Hour), Certificate: b.cert}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +62,7 @@ func (b *bank) grant(t *testing.T, method string) (consent.Consent, error) {
 
 func (b *bank) read(t *testing.T, c consent.Consent, present bool) (*consent.Permit, error) {
 	t.Helper()
-	p, err := b.Permit(context.Background(), consent.Access{Consent: c.ID, Service: "reader", Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read, Present: present, Certificate: b.cert})
+	p, err := b.Permit(context.Background(), consent.Access{Consent: c.ID, Service: b.service, Datasets: []formats.Dataset{formats.Bank}, Action: consent.Read, Present: present, Certificate: b.cert})
 	if err == nil {
 		if err := p.Done(context.Background(), consent.Sent{Outcome: consent.Complete}); err != nil {
 			t.Fatal(err)
@@ -156,6 +164,150 @@ func TestFourTimesADayAtOnce(t *testing.T) {
 	})
 }
 
+// TestRTS36Agreed: more runs than four are for a service that the bank agreed with, under a consent that says how often it reads,
+// as long as it stays who it is.
+func TestRTS36Agreed(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx := context.Background()
+		b := newBank(t, db)
+		daily, err := b.grantFor(t, "passkey", "P1D")
+		if err != nil {
+			t.Fatal(err)
+		}
+		often, err := b.grantFor(t, "passkey", "PT4H")
+		if err != nil {
+			t.Fatal(err)
+		}
+		may := func(c consent.Consent, want bool, when string) {
+			t.Helper()
+			if _, err := b.read(t, c, false); (err == nil) != want || err != nil && !strings.Contains(err.Error(), "too-often") {
+				t.Errorf("%s: %v", when, err)
+			}
+			b.now = b.now.Add(20 * time.Minute)
+		}
+		for range 4 {
+			may(often, true, "four times")
+		}
+		may(often, false, "nothing is agreed on")
+		if err := b.Agree(ctx, "reader", consent.Agreed{Runs: 8, Where: "contract 7"}); err != nil {
+			t.Fatal(err)
+		}
+		may(daily, false, "the person was told of one a day")
+		may(often, true, "the fifth time")
+		may(often, true, "the sixth time: every four hours")
+		may(often, false, "more than the person was told of")
+		s, err := b.Authority.Service(ctx, "reader")
+		if err != nil || s.Agreed != (consent.Agreed{Runs: 8, Where: "contract 7"}) {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		b.now = b.now.Add(24 * time.Hour)
+		for range 5 {
+			may(often, true, "the next day")
+		}
+		renamed := *s
+		renamed.URL = "https://reader.example"
+		if err := b.AddService(ctx, renamed); err != nil {
+			t.Fatal(err)
+		}
+		may(often, true, "it has another page")
+		b.now = b.now.Add(24 * time.Hour)
+		renamed.LegalName = "Somebody Else SA"
+		if err := b.AddService(ctx, renamed); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			may(often, true, "four times are for everybody")
+		}
+		may(often, false, "it is somebody else")
+	})
+}
+
+// TestFourTimesADayUnderAnotherName: a company does not read more often because it has several services.
+func TestFourTimesADayUnderAnotherName(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := newBank(t, db)
+		b.Service(t, "brand", func(s *consent.Service) {
+			s.Registrations = append(s.Registrations, consent.Registration{Scheme: psd2.RegistrationScheme, Value: "PSDFR-ACPR-12345"})
+		})
+		given := map[string]consent.Consent{}
+		for _, service := range []string{"reader", "brand"} {
+			b.service = service
+			c, err := b.grant(t, "passkey")
+			if err != nil {
+				t.Fatal(err)
+			}
+			given[service] = c
+		}
+		for run := range 6 {
+			b.service = []string{"reader", "brand"}[run%2]
+			if _, err := b.read(t, given[b.service], false); (err == nil) != (run < 4) || err != nil && !strings.Contains(err.Error(), "too-often") {
+				t.Errorf("run %d, by %s: %v", run+1, b.service, err)
+			}
+			b.now = b.now.Add(time.Hour)
+		}
+	})
+}
+
+// TestAgreeing: what is no agreement is refused, and says what is one.
+func TestAgreeing(t *testing.T) {
+	ctx := context.Background()
+	b := newBank(t, dbtest.SQLite(t))
+	for _, k := range []struct {
+		service string
+		to      consent.Agreed
+		is      error
+	}{
+		{"reader", consent.Agreed{Runs: 4, Where: "x"}, consent.ErrRequest},
+		{"reader", consent.Agreed{Runs: 97, Where: "x"}, consent.ErrRequest},
+		{"reader", consent.Agreed{Runs: -1, Where: "x"}, consent.ErrRequest},
+		{"reader", consent.Agreed{Runs: 8}, consent.ErrRequest},
+		{"reader", consent.Agreed{Runs: 8, Where: "a\nb"}, consent.ErrRequest},
+		{"nobody", consent.Agreed{Runs: 8, Where: "x"}, consent.ErrNotFound},
+		{"'; DROP TABLE consent_service; --", consent.Agreed{Runs: 8, Where: "x"}, consent.ErrNotFound},
+		{"reader", consent.Agreed{Runs: 96, Where: "<script>alert(1)</script>'; DROP TABLE consent_service; --"}, nil},
+		{"reader", consent.Agreed{}, nil},
+	} {
+		if err := b.Agree(ctx, k.service, k.to); !errors.Is(err, k.is) {
+			t.Errorf("%+v: %v", k, err)
+		}
+	}
+	f := consenttest.New(t, dbtest.SQLite(t))
+	f.Service(t, "reader")
+	if err := f.Agree(ctx, "reader", consent.Agreed{Runs: 8, Where: "x"}); !errors.Is(err, consent.ErrState) || !strings.Contains(err.Error(), "aspsp") {
+		t.Errorf("who keeps no accounts: %v", err)
+	}
+}
+
+// TestClockSetBack: what was read before a clock was set back is no run that goes on, and counts.
+func TestClockSetBack(t *testing.T) {
+	b := newBank(t, dbtest.SQLite(t))
+	c, err := b.grant(t, "passkey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.now = b.now.Add(24 * time.Hour)
+	first, err := b.read(t, c, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.now = b.now.Add(-12 * time.Hour)
+	runs := map[string]bool{first.Session(): true}
+	for range 3 {
+		p, err := b.read(t, c, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs[p.Session()] = true
+		b.now = b.now.Add(time.Hour)
+	}
+	if len(runs) != 4 {
+		t.Errorf("there were %d runs", len(runs))
+	}
+	if _, err := b.read(t, c, false); err == nil || !strings.Contains(err.Error(), "too-often") {
+		t.Errorf("the fifth run: %v", err)
+	}
+}
+
 // TestRenewedAfter180Days: a consent to payment accounts is read for 180 days after the person last confirmed it.
 func TestRenewedAfter180Days(t *testing.T) {
 	b := newBank(t, dbtest.SQLite(t))
@@ -240,6 +392,7 @@ func TestOverlap(t *testing.T) {
 		"both":                {[]consent.Pack{{Name: "x", Version: "1", From: day(1), Until: day(6)}, {Name: "x", Version: "2", From: day(5)}}, false},
 		"for ever":            {[]consent.Pack{{Name: "x", Version: "2", From: day(5)}, {Name: "x", Version: "1", From: day(1)}}, false},
 		"twice":               {[]consent.Pack{{Name: "x", Version: "1", From: day(1)}, {Name: "x", Version: "1", From: day(1)}}, false},
+		"the same name":       {[]consent.Pack{{Name: "x", Version: "1", From: day(1), Until: day(5)}, {Name: "x", Version: "1", From: day(5)}}, false},
 		"backwards":           {[]consent.Pack{{Name: "x", Version: "1", From: day(5), Until: day(1)}}, false},
 	} {
 		if _, err := consent.New(context.Background(), f.DB, f.Ledger, consent.Options{Packs: k.packs}); (err == nil) != k.fine {

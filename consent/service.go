@@ -48,6 +48,7 @@ type Service struct {
 	Operator bool `json:"operator,omitempty"`
 
 	Suspended string    `json:"-"` // why; "" if it is not
+	Agreed    Agreed    `json:"-"`
 	Created   time.Time `json:"-"`
 	Changed   time.Time `json:"-"`
 }
@@ -135,7 +136,7 @@ func (s *Service) spared() []string {
 }
 
 func (s *Service) facts() ServiceFacts {
-	f := ServiceFacts{ID: s.ID, LegalName: s.LegalName, Country: s.Country, Purposes: s.Purposes, Notices: s.Notices, Contact: s.Contact}
+	f := ServiceFacts{ID: s.ID, LegalName: s.LegalName, Country: s.Country, Purposes: s.Purposes, Notices: s.Notices, Contact: s.Contact, Agreed: s.Agreed.Runs}
 	for _, r := range s.Registrations {
 		f.Registration = append(f.Registration, r.Scheme+":"+r.Value)
 	}
@@ -225,11 +226,15 @@ func (a *Authority) AddService(ctx context.Context, s Service, also ...func(*sql
 		if !errors.Is(err, sql.ErrNoRows) {
 			return nil, err
 		}
+		parted, err := a.part(ctx, tx, &s)
+		if err != nil {
+			return nil, err
+		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO consent_service (id, document, look, suspended, version, created, changed) VALUES ($1, $2, $3, '', 1, $4, $4)
 			ON CONFLICT (id) DO UPDATE SET document = excluded.document, look = excluded.look, version = consent_service.version + 1, changed = excluded.changed`,
 			s.ID, string(document), skeleton(s.Name), now)
-		return conduct("service.registered", s.ID, ""), err
+		return append(parted, conduct("service.registered", s.ID, "")...), err
 	})
 	if sqldb.IsUnique(err) {
 		return fmt.Errorf("%w: the name %q looks like that of another service", ErrTaken, s.Name)

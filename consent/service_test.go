@@ -57,8 +57,8 @@ func TestServices(t *testing.T) {
 	})
 }
 
-// TestSuspensionStopsAtOnce suspends a service at one replica while another one serves it.
-func TestSuspensionStopsAtOnce(t *testing.T) {
+// TestArticle12gSuspensionStopsAtOnce suspends a service at one replica while another one serves it.
+func TestArticle12gSuspensionStopsAtOnce(t *testing.T) {
 	where := dbtest.PostgresURL(t)
 	var replicas []*consenttest.Fixture
 	for i := range 2 {

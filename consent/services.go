@@ -160,13 +160,13 @@ func folded(text string) string {
 	return strings.NewReplacer("œ", "oe", "æ", "ae", "ø", "o", "ł", "l", "đ", "d", "ı", "i").Replace(plain)
 }
 
-const serviceColumns = `document, suspended, version, created, changed`
+const serviceColumns = `document, suspended, agreed, agreement, version, created, changed`
 
 func scanService(row interface{ Scan(...any) error }) (*Service, int64, error) {
 	var s Service
 	var document string
 	var version, created, changed int64
-	if err := row.Scan(&document, &s.Suspended, &version, &created, &changed); err != nil {
+	if err := row.Scan(&document, &s.Suspended, &s.Agreed.Runs, &s.Agreed.Where, &version, &created, &changed); err != nil {
 		return nil, 0, err
 	}
 	if err := json.Unmarshal([]byte(document), &s); err != nil {

@@ -11,6 +11,7 @@ type stats struct {
 	decisions *prometheus.CounterVec
 	permits   *prometheus.CounterVec
 	rules     *prometheus.CounterVec
+	retrieved *prometheus.CounterVec
 }
 
 func newStats(to prometheus.Registerer) *stats {
@@ -18,30 +19,34 @@ func newStats(to prometheus.Registerer) *stats {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passerelle_consent_decisions_total", Help: "Requests and decisions, by what was decided."}, []string{"decision"}),
 		permits:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passerelle_consent_permits_total", Help: "Accesses that services tried, by outcome."}, []string{"outcome"}),
 		rules:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passerelle_consent_refusals_total", Help: "What rules were against, by step and rule."}, []string{"step", "rule"}),
+		retrieved: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "passerelle_consent_retrievals_total", Help: "Readings at banks that were about to begin, by outcome."}, []string{"outcome"}),
 	}
 	if to != nil {
-		to.MustRegister(s.decisions, s.permits, s.rules)
+		to.MustRegister(s.decisions, s.permits, s.rules, s.retrieved)
 	}
 	return s
 }
 
 func (s *stats) decided(what string) { s.decisions.WithLabelValues(what).Inc() }
 
-func (s *stats) permit(err error) {
-	outcome := "failed"
+func (s *stats) permit(err error) { s.permits.WithLabelValues(outcomeOf(err)).Inc() }
+
+func (s *stats) retrieval(err error) { s.retrieved.WithLabelValues(outcomeOf(err)).Inc() }
+
+func outcomeOf(err error) string {
 	switch {
 	case err == nil:
-		outcome = "permitted"
+		return "permitted"
 	case errors.Is(err, ErrPaused):
-		outcome = "paused"
+		return "paused"
 	case errors.Is(err, ErrDenied):
-		outcome = "denied"
+		return "denied"
 	case errors.Is(err, ErrRefused):
-		outcome = "refused"
+		return "refused"
 	case errors.Is(err, ErrSuspended):
-		outcome = "suspended"
+		return "suspended"
 	}
-	s.permits.WithLabelValues(outcome).Inc()
+	return "failed"
 }
 
 func (s *stats) refused(step Step, refusals []*Refusal) {

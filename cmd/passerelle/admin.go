@@ -34,6 +34,8 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("PUT /admin/services/{id}", a.Only(a.PutService))
 	mux.HandleFunc("PUT /admin/services/{id}/suspension", a.Only(a.PutSuspension))
 	mux.HandleFunc("DELETE /admin/services/{id}/suspension", a.Only(a.DeleteSuspension))
+	mux.HandleFunc("PUT /admin/services/{id}/frequency", a.Only(a.PutFrequency))
+	mux.HandleFunc("DELETE /admin/services/{id}/frequency", a.Only(a.DeleteFrequency))
 	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(a.EndConsents))
 	mux.HandleFunc("DELETE /admin/persons/{name}", a.Only(a.Erase))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))

@@ -25,7 +25,7 @@ func packsFor(roles []string) []consent.Pack {
 	if slices.Contains(roles, dga.Role) {
 		list = append(list, dga.Pack())
 	}
-	if slices.Contains(roles, psd2.Role) {
+	if psd2.Applies(roles) {
 		list = append(list, psd2.Pack())
 	}
 	return list

@@ -126,8 +126,37 @@ func TestPaymentServices(t *testing.T) {
 	if status, body := push(statement(3)); status != http.StatusCreated || !strings.Contains(body, "request_uri") {
 		t.Errorf("a provider of account information: %d %s", status, body)
 	}
+	if out := mustCall(t, "--data", data, "service", "agree", "reader", "--runs", "8", "--agreement", "contract 7"); !strings.Contains(out, "8 runs a day") {
+		t.Errorf("%s", out)
+	}
+	if out := mustCall(t, "--data", data, "service", "list"); !strings.Contains(out, "8 runs a day agreed: contract 7") {
+		t.Errorf("what was agreed on is not shown: %s", out)
+	}
+	if out := mustCall(t, "--data", data, "service", "show", "reader"); !strings.Contains(out, `"agreement": "contract 7"`) {
+		t.Errorf("what was agreed on is not shown: %s", out)
+	}
 	mustCall(t, "--data", data, "service", "add", save("service.json", []byte(strings.Replace(string(registration), "ACPR-12345\"}", "ACPR-54321\"}", 1))))
 	if status, body := push(statement(3)); status != http.StatusBadRequest || !strings.Contains(body, "certificate-of-another") {
 		t.Errorf("of another company: %d %s", status, body)
+	}
+	if out := mustCall(t, "--data", data, "service", "list"); strings.Contains(out, "agreed") {
+		t.Errorf("what was agreed on with another company holds: %s", out)
+	}
+	mustCall(t, "--data", data, "service", "agree", "reader", "--runs", "8", "--agreement", "contract 8")
+	if out := mustCall(t, "--data", data, "service", "agree", "reader", "--runs", "0"); !strings.Contains(out, "four runs a day") {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestPacksByRole: which laws bind an operator follows from its roles.
+func TestPacksByRole(t *testing.T) {
+	for roles, want := range map[string]string{"": "gdpr", "intermediary": "gdpr dga", "aspsp": "gdpr psd2", "aisp": "gdpr psd2", "intermediary aisp aspsp": "gdpr dga psd2"} {
+		var names []string
+		for _, pack := range packsFor(strings.Fields(roles)) {
+			names = append(names, pack.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%q: %s, not %s", roles, got, want)
+		}
 	}
 }

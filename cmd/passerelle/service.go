@@ -19,15 +19,23 @@ type serviceCommand struct {
 	Show    serviceShow    `cmd:"" help:"Print the registration of a service."`
 	Suspend serviceSuspend `cmd:"" help:"Stop a service at once."`
 	Resume  serviceResume  `cmd:"" help:"Let a suspended service go on."`
+	Agree   serviceAgree   `cmd:"" help:"Record that this bank and a service agreed on more than four runs of accesses a day without the person (RTS art. 36(5)(b))."`
 	Invite  serviceInvite  `cmd:"" help:"Make a token with which a service may register itself (RFC 7591)."`
 }
 
 // serviceShown is a service as the gateway shows it.
 type serviceShown struct {
 	consent.Service
-	Suspended string    `json:"suspended,omitempty"`
-	Created   time.Time `json:"created"`
-	Changed   time.Time `json:"changed"`
+	Suspended string           `json:"suspended,omitempty"`
+	Frequency *agreedFrequency `json:"agreed_frequency,omitempty"`
+	Created   time.Time        `json:"created"`
+	Changed   time.Time        `json:"changed"`
+}
+
+// agreedFrequency is how often a service reads payment accounts without the person, where more was agreed on than the law says.
+type agreedFrequency struct {
+	Runs      int    `json:"runs"`
+	Agreement string `json:"agreement"`
 }
 
 type serviceAdd struct {
@@ -87,6 +95,9 @@ func (c *serviceList) Run(ctx context.Context, p *program) error {
 		if s.Suspended != "" {
 			state = "suspended: " + s.Suspended
 		}
+		if f := s.Frequency; f != nil {
+			state += fmt.Sprintf("; %d runs a day agreed: %s", f.Runs, f.Agreement)
+		}
 		fmt.Fprintf(p.out, "%-24s %-2s %-32s %s\n", s.ID, s.Country, s.LegalName, state)
 	}
 	return nil
@@ -131,6 +142,28 @@ func (c *serviceResume) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return p.sayService(s, "active again")
+}
+
+type serviceAgree struct {
+	ID        string `arg:""`
+	Runs      int    `help:"How many runs in 24 hours, 5 to 96; 0 ends what was agreed on." required:"" placeholder:"N"`
+	Agreement string `help:"Where it is written." placeholder:"TEXT"`
+}
+
+func (c *serviceAgree) Run(ctx context.Context, p *program) error {
+	path, method, said := "/admin/services/"+url.PathEscape(c.ID)+"/frequency", http.MethodPut, fmt.Sprintf("allowed %d runs a day without the person, where the person was told so", c.Runs)
+	body, err := json.Marshal(agreedFrequency{c.Runs, c.Agreement})
+	if err != nil {
+		return err
+	}
+	if c.Runs == 0 {
+		method, body, said = http.MethodDelete, nil, "allowed four runs a day without the person, as the law says"
+	}
+	var s serviceShown
+	if err := p.administer(ctx, method, path, body, &s); err != nil {
+		return err
+	}
+	return p.sayService(s, said)
 }
 
 type serviceInvite struct {

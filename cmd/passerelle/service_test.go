@@ -55,6 +55,8 @@ func TestServices(t *testing.T) {
 	says("active again", 0, "resume", "invites")
 	says(`"client_id": "invites"`, 0, "show", "invites")
 	says("not found", 1, "suspend", "nobody", "--reason", "x")
+	says("only an operator that keeps accounts", 1, "agree", "invites", "--runs", "8", "--agreement", "contract 7")
+	says("5 to 96", 1, "agree", "invites", "--runs", "4", "--agreement", "contract 7")
 	says("It is shown once", 0, "invite", "--note", "for a test")
 	says("1 to 1000", 1, "invite", "--services", "0")
 	delete(registration, "contact")

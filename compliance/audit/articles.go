@@ -15,7 +15,7 @@ func applies(law string, roles []string) bool {
 	case "DGA":
 		return slices.Contains(roles, dga.Role)
 	case "PSD2", "RTS 2018/389":
-		return slices.Contains(roles, psd2.Role)
+		return psd2.Applies(roles)
 	}
 	return true
 }
@@ -43,6 +43,7 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "9(2)(a)", says("For health data the purpose is said explicitly.", "Pour les données de santé, le but est dit explicitement."), rule),
 		article("GDPR", "12(3)", says("A person’s request is answered within a month; two more, where they are told why.", "Il est répondu à la demande d’une personne en un mois ; deux de plus si elle en connaît la raison."), check, people),
 		article("GDPR", "13", says("Who asks, why, for how long, who else gets it, and where: all of it is said before.", "Qui demande, pourquoi, pour combien de temps, qui d’autre reçoit, et où : tout est dit avant."), rule, check),
+		article("GDPR", "14", says("That holds also for who gets the data from here, and not from the person.", "Cela vaut aussi pour qui reçoit les données d’ici, et non de la personne."), rule, check),
 		article("GDPR", "15", says("A person gets a copy of all that is kept of them: what they decided, who read what, their receipts, what the log says.", "La personne reçoit copie de tout ce qui est gardé d’elle : ce qu’elle a décidé, qui a lu quoi, ses reçus, ce que dit le journal."), test),
 		article("GDPR", "17", says("A person can be forgotten: what opens their entries in the log is destroyed, and every proof still verifies.", "Une personne peut être oubliée : ce qui ouvre ses entrées du journal est détruit, et chaque preuve reste vérifiable."), test),
 		article("GDPR", "17(3)", says("What proves a consent is kept only as long as a claim may be made.", "Ce qui prouve un consentement n’est gardé que tant qu’une réclamation reste possible."), test),
@@ -52,6 +53,7 @@ func gdprArticles() []compliance.Article {
 		article("GDPR", "30", says("A record of what services do with data is kept, and can be printed.", "Un registre de ce que les services font des données est tenu, et s’imprime."), test, people),
 		article("GDPR", "32", says("Data are encrypted on their way, and keys are kept apart from what they open.", "Les données circulent chiffrées, et les clés sont gardées à part de ce qu’elles ouvrent."), test, people),
 		article("GDPR", "33", says("A breach is told to the supervisory authority within 72 hours.", "Une violation est notifiée à l’autorité de contrôle dans les 72 heures."), check, people),
+		article("GDPR", "34", says("Persons whom a breach puts at a high risk are told without delay.", "Les personnes qu’une violation expose à un risque élevé en sont informées sans délai."), report, people),
 		article("GDPR", "44", says("Countries outside of Europe are named, and nothing goes there that was not.", "Les pays hors d’Europe sont nommés, et rien n’y va qui ne l’ait été."), rule, report),
 	}
 	fill(list, map[string]filling{
@@ -61,17 +63,19 @@ func gdprArticles() []compliance.Article {
 		"7(1)":    {checks: []string{checkProof, checkInLog}, tests: []string{"compliance/gdpr.TestArticle7", "consent.TestNoticeMustHaveBeenShown", "compliance/audit.TestEvidence"}, where: "/desk/questions"},
 		"7(3)":    {checks: []string{checkAfterEnd, checkMeasured}, tests: []string{"cmd/passerelle.TestWalk", "consent.TestWithdrawnWhileOpen"}, where: "/desk/withdrawals"},
 		"9(2)(a)": {tests: []string{"compliance/gdpr.TestArticle9"}},
-		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
+		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
 		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestArticle13"}},
-		"15":      {tests: []string{"consent.TestKept", "cmd/passerelle.TestWalk"}},
-		"17":      {tests: []string{"consent.TestErase", "cmd/passerelle.TestErasure", "consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
-		"17(3)":   {tests: []string{"consent.TestEraseLater", "consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
-		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestTold", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
+		"14":      {checks: []string{checkInformed}, tests: []string{"compliance/gdpr.TestArticle13"}},
+		"15":      {tests: []string{"consent.TestArticle15Kept", "cmd/passerelle.TestWalk"}},
+		"17":      {tests: []string{"consent.TestArticle17Erase", "cmd/passerelle.TestErasure", "consent/ledger.TestNothingOfAPersonRemains", "consent/ledger.TestForget", "compliance/audit.TestEvidenceAfterErasure"}},
+		"17(3)":   {tests: []string{"consent.TestArticle17EraseLater", "consent/ledger.TestWhatMustBeKeptIsNotForgotten"}},
+		"19":      {checks: []string{checkTold}, tests: []string{"consent/events.TestArticle19Told", "consent/events.TestSilent"}, where: "/desk/withdrawals"},
 		"20":      {tests: []string{"compliance/gdpr.TestArticle20", "cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
 		"25":      {tests: []string{"compliance/audit.TestPseudonyms", "compliance/audit.TestSmallNumbers"}},
-		"30":      {tests: []string{"compliance/audit.TestProcessing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
+		"30":      {tests: []string{"compliance/audit.TestArticle30Processing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
 		"32":      {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
-		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
+		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
+		"34":      {tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("How high a risk is, and how whom it concerns is told, people must decide. The register shows what became of each breach.", "La hauteur du risque, et la manière d’informer, des humains doivent en décider. Le registre montre la suite de chaque violation.")},
 		"44":      {tests: []string{"compliance/gdpr.TestArticle13", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
 	}, "gdpr")
 	return list
@@ -100,23 +104,23 @@ func dgaArticles() []compliance.Article {
 	}
 	const law = "/desk/registers"
 	fill(list, map[string]filling{
-		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestNotification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
+		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle11Notification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
 		"12(a)": {checks: []string{checkNeutral}, tests: []string{"compliance/dga.TestArticle12a"}},
 		"12(b)": {why: says("This program sells nothing and has no prices. What contracts say, people must read.", "Ce programme ne vend rien et n’a pas de tarifs. Les contrats, des humains doivent les lire.")},
-		"12(c)": {tests: []string{"consent/oauth.TestSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},
-		"12(d)": {tests: []string{"transfer/api.TestConversions", "transfer/api.TestPagesAndForms"}},
+		"12(c)": {tests: []string{"consent/oauth.TestArticle12cSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},
+		"12(d)": {tests: []string{"transfer/api.TestArticle12dConversions", "transfer/api.TestPagesAndForms"}},
 		"12(e)": {tests: []string{"compliance/dga.TestArticle12e"}},
-		"12(f)": {tests: []string{"consent.TestRefusalsAreCounted"}, where: law, why: says("Whether criteria are fair, people must judge.", "L’équité des critères, des humains doivent en juger.")},
-		"12(g)": {tests: []string{"consent.TestSuspensionStopsAtOnce"}, where: law},
+		"12(f)": {tests: []string{"consent.TestArticle12fRefusalsAreCounted"}, where: law, why: says("Whether criteria are fair, people must judge.", "L’équité des critères, des humains doivent en juger.")},
+		"12(g)": {tests: []string{"consent.TestArticle12gSuspensionStopsAtOnce"}, where: law},
 		"12(h)": {tests: []string{"cmd/passerelle.TestDemo", "cmd/passerelle.TestOpenFilesAndBack"}, why: says("That somebody runs the last export is for the operator’s continuity plan.", "Que quelqu’un lance le dernier export relève du plan de continuité de l’opérateur.")},
 		"12(i)": {tests: []string{"cmd/passerelle.TestDemo", "operators/cozy.TestTargetConformance"}},
 		"12(j)": {where: law, why: says("Contracts with hosts, and orders of foreign courts, are not a program’s.", "Les contrats d’hébergement et les injonctions étrangères ne relèvent pas d’un programme.")},
-		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
+		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
 		"12(l)": {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly"}, why: says("As for GDPR art. 32.", "Comme pour l’article 32 du RGPD.")},
 		"12(m)": {checks: []string{checkProof}, tests: []string{"compliance/dga.TestArticle12m", "consent/web.TestDecide"}},
 		"12(n)": {checks: []string{checkInformed}, tests: []string{"compliance/dga.TestArticle12n", "cmd/passerelle.TestWalk"}},
 		"12(o)": {checks: []string{checkInLog}, tests: []string{"consent/ledger.TestARealLedgerVerifies", "consent/ledger.TestTilesOverHTTP"}, where: "/desk/conduct"},
-		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestClocks"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
+		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
 	}, "dga")
 	return list
 }
@@ -125,31 +129,33 @@ func psd2Articles() []compliance.Article {
 	const rts = "RTS 2018/389"
 	rule, check, report, test, people := compliance.ByRule, compliance.ByCheck, compliance.ByReport, compliance.ByTest, compliance.ByPeople
 	list := []compliance.Article{
-		article("PSD2", "67(2)(a)", says("Account information is given with the person’s explicit consent. It is contractual: the record does not call it a consent of the GDPR unless it is asked for as one.", "Les informations sur les comptes sont données avec le consentement explicite de la personne. Il est contractuel : le relevé ne l’appelle consentement au sens du RGPD que s’il est demandé comme tel."), check, test),
+		article("PSD2", "67(2)(a)", says("Account information is given with the person’s explicit consent; where this operator reads at a bank, that is looked at each time. It is contractual: the record does not call it a consent of the GDPR unless it is asked for as one.", "Les informations sur les comptes sont données avec le consentement explicite de la personne ; quand cet opérateur lit auprès d’une banque, c’est vérifié à chaque fois. Il est contractuel : le relevé ne l’appelle consentement au sens du RGPD que s’il est demandé comme tel."), rule, check, test),
 		article("PSD2", "67(2)(b)", says("No service ever sees the person’s credentials.", "Aucun service ne voit jamais les identifiants de la personne."), test),
 		article("PSD2", "67(2)(d)", says("Only designated accounts are read.", "Seuls les comptes désignés sont lus."), rule, check),
 		article("PSD2", "67(2)(e)", says("No sensitive payment data: card numbers are hidden, documents as their origin kept them stay here, and it is counted.", "Pas de données de paiement sensibles : les numéros de carte sont masqués, les documents d’origine restent ici, et c’est compté."), rule, test),
 		article("PSD2", "67(2)(f)", says("No other purpose than the one that was agreed.", "Aucun autre but que celui qui a été accepté."), check, people),
 		article("PSD2", "97(1)(a)", says("Who opens their accounts to somebody has just authenticated strongly.", "Qui ouvre ses comptes à quelqu’un vient de s’authentifier fortement."), rule),
 		article(rts, "10a(1)(b)", says("Without new strong authentication: the balance, and the transactions of the last 90 days.", "Sans nouvelle authentification forte : le solde, et les opérations des 90 derniers jours."), rule, test),
-		article(rts, "10a(2)(b)", says("Strong authentication is renewed after 180 days at the latest.", "L’authentification forte est renouvelée au plus tard après 180 jours."), rule, test),
+		article(rts, "10a(2)", says("Strong authentication comes first, and is renewed after 180 days at the latest.", "L’authentification forte vient d’abord, et est renouvelée au plus tard après 180 jours."), rule, test),
 		article(rts, "29", says("Each run of accesses has an identifier, and all of it is logged with the time.", "Chaque suite d’accès a un identifiant, et tout est consigné avec l’heure."), test, check),
 		article(rts, "34", says("A service identifies itself by a qualified certificate that names its role and its authorisation.", "Un service s’identifie par un certificat qualifié qui nomme son rôle et son agrément."), rule, test),
-		article(rts, "36(5)(b)", says("What nobody asked for just then is read four times in 24 hours at the most.", "Ce que personne ne demande à l’instant est lu au plus quatre fois en 24 heures."), rule, test),
+		article(rts, "36(5)(a)", says("What the person asks for just then does not count; where this operator reads at a bank, only with the address and the time of what they asked.", "Ce que la personne demande à l’instant ne compte pas ; quand cet opérateur lit auprès d’une banque, seulement avec l’adresse et l’heure de sa demande."), rule, test),
+		article(rts, "36(5)(b)", says("What nobody asked for just then is read four times in 24 hours at the most; more often where the bank and the service agreed, and the person did.", "Ce que personne ne demande à l’instant est lu au plus quatre fois en 24 heures ; davantage si la banque et le service en sont convenus, et la personne aussi."), rule, test),
 		article(rts, "33", says("What replaces the interface when it fails is agreed with the authority.", "Ce qui remplace l’interface en cas de panne est convenu avec l’autorité."), people, report),
 	}
 	fill(list, map[string]filling{
-		"67(2)(a)":  {checks: []string{checkProof}, tests: []string{"consent/receipt.TestLegalBasis"}},
+		"67(2)(a)":  {checks: []string{checkProof}, tests: []string{"consent/receipt.TestLegalBasis", "compliance/psd2.TestArticle67Retrieving"}},
 		"67(2)(b)":  {tests: []string{"consent/oauth.TestFlow"}},
-		"67(2)(d)":  {checks: []string{checkCovered}, tests: []string{"compliance/psd2.TestArticle67"}},
-		"67(2)(e)":  {tests: []string{"compliance/psd2.TestArticle67", "consent.TestWithheld"}},
+		"67(2)(d)":  {checks: []string{checkCovered}, tests: []string{"compliance/psd2.TestArticle67", "compliance/psd2.TestArticle67Retrieving"}},
+		"67(2)(e)":  {tests: []string{"compliance/psd2.TestArticle67", "compliance/psd2.TestArticle67Retrieving", "consent.TestWithheld", "consent.TestArticle67AtTheBank"}},
 		"67(2)(f)":  {checks: []string{checkCovered}, why: says("What a service does with what it has read, no program here can see.", "Ce qu’un service fait de ce qu’il a lu, aucun programme ne peut le voir ici.")},
 		"97(1)(a)":  {tests: []string{"compliance/psd2.TestArticle97"}},
-		"10a(1)(b)": {tests: []string{"compliance/psd2.TestArticle10a", "consent.TestWithheld"}},
-		"10a(2)(b)": {tests: []string{"compliance/psd2.TestArticle10a", "consent.TestRenewedAfter180Days"}},
-		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay"}},
-		"34":        {tests: []string{"compliance/psd2.TestArticle34", "compliance/psd2.TestCertificates", "cmd/passerelle.TestPaymentServices"}},
-		"36(5)(b)":  {tests: []string{"compliance/psd2.TestArticle36", "consent.TestFourTimesADay"}},
+		"10a(1)(b)": {tests: []string{"compliance/psd2.TestRTS10a1b", "compliance/psd2.TestRTS10a1bRetrieving", "consent.TestWithheld"}},
+		"10a(2)":    {tests: []string{"compliance/psd2.TestRTS10a2", "compliance/psd2.TestRTS10a2Retrieving", "consent.TestRenewedAfter180Days", "consent.TestRTS10a2AtTheBank"}},
+		"29":        {checks: []string{checkCovered}, tests: []string{"consent.TestFourTimesADay", "consent.TestRTS29AtTheBank"}},
+		"34":        {tests: []string{"compliance/psd2.TestRTS34", "compliance/psd2.TestCertificates", "compliance/psd2.TestRTS34Forged", "cmd/passerelle.TestPaymentServices"}},
+		"36(5)(a)":  {tests: []string{"transfer/api.TestRTS36Present", "compliance/psd2.TestRTS36Retrieving"}},
+		"36(5)(b)":  {tests: []string{"compliance/psd2.TestRTS36", "compliance/psd2.TestRTS36Retrieving", "consent.TestFourTimesADay", "consent.TestFourTimesADayUnderAnotherName", "consent.TestRTS36Agreed", "consent.TestRTS36AtTheBank"}},
 		"33":        {where: "/metrics", why: says("A contingency, and the authority’s exemption from it, are agreed on paper. Availability is measured.", "Un mécanisme de secours, et l’exemption de l’autorité, se conviennent sur papier. La disponibilité est mesurée.")},
 	}, "psd2")
 	return list

@@ -25,6 +25,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
 	"github.com/passerelle-cloud/passerelle/compliance/audittest"
+	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/consent/events"
@@ -39,9 +40,9 @@ var ctx = context.Background()
 // gateway is one that two services are registered at.
 type gateway struct{ *audittest.Gateway }
 
-func newGateway(t testing.TB, db *sqldb.DB) *gateway {
+func newGateway(t testing.TB, db *sqldb.DB, change ...func(*consent.Options)) *gateway {
 	t.Helper()
-	g := &gateway{audittest.New(t, db)}
+	g := &gateway{audittest.New(t, db, change...)}
 	g.Service(t, "reader")
 	g.Service(t, "other")
 	g.Told = func(_ context.Context, id string) ([]events.Event, error) {
@@ -149,6 +150,35 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("of the future: %v", err)
 		}
 	})
+}
+
+// TestEvidenceBesideRetrievals: what the operator read at banks for a person is no service's, and is not opened to whoever asks
+// about one.
+func TestEvidenceBesideRetrievals(t *testing.T) {
+	g := newGateway(t, dbtest.SQLite(t), func(o *consent.Options) {
+		o.Operator.Roles, o.Packs = append(o.Operator.Roles, psd2.RoleAISP), append(o.Packs, psd2.Pack())
+	})
+	c := g.Grant(t, "reader", "alice")
+	now := time.Now()
+	l, err := g.Retrieve(ctx, consent.Retrieval{Person: "alice", Bank: "bank-of-nowhere", Asked: []consent.Information{consent.AccountList}, Authenticated: now,
+		Authorisation: &consent.AuthorisationFacts{ID: "c1", Given: now, Until: now.AddDate(0, 1, 0), Information: []consent.Information{consent.AccountList}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Done(ctx, 1, consent.Complete); err != nil {
+		t.Fatal(err)
+	}
+	g.read(t, c, "a")
+	data := g.bundle(t, "reader", c.ID)
+	p, err := open(data, g.Trust)
+	if err != nil || len(p.Accesses) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for name, content := range unzip(t, data) {
+		if bytes.Contains(content, []byte("bank-of-nowhere")) {
+			t.Errorf("%s names the bank", name)
+		}
+	}
 }
 
 // TestEvidenceNoneLogged proves that there was nothing.

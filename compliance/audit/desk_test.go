@@ -405,8 +405,8 @@ func TestArticles(t *testing.T) {
 	}
 }
 
-// TestClocks holds the deadlines to the second, over short months, leap days and summer time.
-func TestClocks(t *testing.T) {
+// TestArticle12And33Clocks holds the deadlines to the second, over short months, leap days and summer time.
+func TestArticle12And33Clocks(t *testing.T) {
 	o := newOffice(t, dbtest.SQLite(t))
 	paris, err := time.LoadLocation("Europe/Paris")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
-// TestProcessing: the record of processing has one entry for each service and purpose, with all that persons agreed to.
-func TestProcessing(t *testing.T) {
+// TestArticle30Processing: the record of processing has one entry for each service and purpose, with all that persons agreed to.
+func TestArticle30Processing(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		o := newOffice(t, db)
 		for _, person := range []string{"a", "b", "c", "d", "e", "f"} {
@@ -45,8 +45,8 @@ func TestProcessing(t *testing.T) {
 	})
 }
 
-// TestNotification: what the profile says is in the notification, and what it does not say is left open.
-func TestNotification(t *testing.T) {
+// TestArticle11Notification: what the profile says is in the notification, and what it does not say is left open.
+func TestArticle11Notification(t *testing.T) {
 	o := statement.Operator{LegalName: "Maison SA", Country: "FR", Registrations: []statement.Registration{{Scheme: "SIREN", Value: "552100554"}},
 		Contact: &statement.Contact{Email: "dpo@maison.example", URL: "https://maison.example"}, Address: &statement.Address{Street: "1 rue X", PostalCode: "35000", Locality: "Rennes", Country: "FR"}}
 	n := audit.NewNotification(o, "aaaa bbbb", "log+key", "witness+key", time.Now())

@@ -35,7 +35,7 @@ type Gateway struct {
 }
 
 // New opens a gateway.
-func New(t testing.TB, db *sqldb.DB) *Gateway {
+func New(t testing.TB, db *sqldb.DB, change ...func(*consent.Options)) *Gateway {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -47,6 +47,9 @@ func New(t testing.TB, db *sqldb.DB) *Gateway {
 	g := &Gateway{}
 	g.Fixture = consenttest.New(t, db, func(o *consent.Options) {
 		o.Packs, o.Operator.Registration = packs, []string{"SIREN:552100554"}
+		for _, c := range change {
+			c(o)
+		}
 		g.operator = o.Operator
 	})
 	ctx := context.Background()

@@ -10,14 +10,20 @@ import (
 	"github.com/passerelle-cloud/passerelle/formats"
 )
 
-// limits are what is withheld of what a consent covers: transactions of before the window, unless the person has just
+// limits are what is withheld of what a consent covers, or a bank gives: transactions of before the window, unless the person has just
 // authenticated (RTS article 10a(1)(b)), and sensitive payment data (PSD2 article 67(2)(e)).
 func limits(f consent.Facts) *consent.Limits {
-	if !banks(f) || f.Step != consent.StepPermit {
+	l := &consent.Limits{Dataset: formats.Bank, Native: true, Mask: MaskCards}
+	fresh := false
+	switch {
+	case banks(f) && f.Step == consent.StepPermit:
+		fresh = f.Consent != nil && Strong(f.Consent.Method) && within(f.Now, f.Consent.Authenticated, New)
+	case retrieves(f):
+		fresh = f.Retrieval != nil && within(f.Now, f.Retrieval.Authenticated, New)
+	default:
 		return nil
 	}
-	l := &consent.Limits{Dataset: formats.Bank, Native: true, Mask: MaskCards}
-	if c := f.Consent; c == nil || !Strong(c.Method) || f.Now.Sub(c.Authenticated) > New {
+	if !fresh {
 		l.From = Since(f.Now)
 	}
 	return l
@@ -27,7 +33,7 @@ func limits(f consent.Facts) *consent.Limits {
 func Since(now time.Time) string { return now.UTC().AddDate(0, 0, -Window).Format(time.DateOnly) }
 
 // free are the members in which somebody wrote what they liked.
-var free = []string{"remittanceInformationUnstructured", "additionalInformation", "creditorName", "debtorName", "name", "product"}
+var free = []string{"remittanceInformationUnstructured", "additionalInformation", "creditorName", "debtorName", "name", "product", "ownerName", "institution", "category"}
 
 // MaskCards hides card numbers, with which fraud can be carried out (PSD2 article 4(32)), in the texts of a body: all but
 // their last four digits. It returns how many there were. The name of the owner and the account number are not sensitive.
@@ -58,7 +64,7 @@ func MaskCards(body json.RawMessage) (json.RawMessage, int) {
 		}
 		members[name] = bytes.TrimSpace(value.Bytes())
 	}
-	if n == 0 {
+	if n == 0 && !twice(body, len(members)) {
 		return body, 0
 	}
 	out, err := json.Marshal(members)
@@ -68,8 +74,19 @@ func MaskCards(body json.RawMessage) (json.RawMessage, int) {
 	return out, n
 }
 
-// mayHold reports whether there are as many digits in a row, with a blank or a dash between some, as a card number has.
+// twice reports whether a body has more members than names: of those of one name others may read another one than was looked at.
+func twice(body []byte, names int) bool {
+	members := 0
+	_, err := formats.AppendMembers(nil, body, func(string) bool { members++; return false })
+	return err != nil || members != names
+}
+
+// mayHold reports whether there are as many digits in a row, with a blank, a dash or a dot between some, as a card number has; or
+// digits that are escaped, which nobody writes who has nothing to hide.
 func mayHold(text []byte) bool {
+	if bytes.Contains(text, []byte(`\u003`)) {
+		return true
+	}
 	n := 0
 	for _, b := range text {
 		switch {
@@ -77,7 +94,7 @@ func mayHold(text []byte) bool {
 			if n++; n >= shortest {
 				return true
 			}
-		case b != ' ' && b != '-':
+		case !separates(b):
 			n = 0
 		}
 	}
@@ -95,38 +112,91 @@ func mask(text string) (string, int) {
 	var out strings.Builder
 	found := 0
 	for i := 0; i < len(text); {
-		end, digits := run(text[i:])
-		if len(digits) == 0 {
+		list := groups(text, i)
+		if len(list) == 0 {
 			out.WriteByte(text[i])
 			i++
 			continue
 		}
-		if isCard(digits) {
-			out.WriteString("************" + digits[len(digits)-4:])
-			found++
-		} else {
-			out.WriteString(text[i : i+end])
+		if end := list[len(list)-1].end; isIBAN(text, i, end) {
+			out.WriteString(text[i:end])
+			i = end
+			continue
 		}
-		i += end
+		hidden, end := hide(text, list)
+		out.WriteString(hidden)
+		i = end
+		if strings.HasPrefix(hidden, stars) {
+			found++
+		}
 	}
 	return out.String(), found
 }
 
-// run is a run of digits at the beginning of a text, with single blanks or dashes between them, and where it ends.
-func run(text string) (end int, digits string) {
-	var d strings.Builder
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c >= '0' && c <= '9':
-			d.WriteByte(c)
-			end = i + 1
-		case (c == ' ' || c == '-') && end == i && d.Len() > 0: // one, after a digit
-		default:
-			return end, d.String()
+// stars stand for what is hidden of a card number.
+const stars = "************"
+
+// hide returns what a text says where its first groups are a card number, and where that ends; or else its first group. A date or
+// an amount may stand beside the number: any groups that follow each other may be it, and the longest is.
+func hide(text string, list []group) (shown string, end int) {
+	digits := ""
+	shown, end = text[list[0].begin:list[0].end], list[0].end
+	for _, g := range list {
+		if digits += text[g.begin:g.end]; len(digits) > longest {
+			break
+		}
+		if isCard(digits) {
+			shown, end = stars+digits[len(digits)-4:], g.end
 		}
 	}
-	return end, d.String()
+	return shown, end
 }
+
+// group is where some digits stand.
+type group struct{ begin, end int }
+
+// groups are the groups of digits that begin at a place, with single blanks, dashes or dots between them.
+func groups(text string, at int) (list []group) {
+	for at < len(text) && len(list) < longest { // a card number has no more, nor has the account number that somebody writes
+		end := at
+		for end < len(text) && text[end] >= '0' && text[end] <= '9' {
+			end++
+		}
+		if end == at {
+			break
+		}
+		list = append(list, group{at, end})
+		if end == len(text) || !separates(text[end]) {
+			break
+		}
+		at = end + 1
+	}
+	return list
+}
+
+func separates(b byte) bool { return b == ' ' || b == '-' || b == '.' }
+
+// isIBAN reports whether digits, with the two letters before them, are an account number by its check digits (ISO 13616), which
+// is not sensitive (PSD2 article 4(32)): some of its groups might look like a card's.
+func isIBAN(text string, begin, end int) bool {
+	if begin < 2 || !isCapital(text[begin-2]) || !isCapital(text[begin-1]) {
+		return false
+	}
+	rest, digits := 0, 0
+	number := text[min(begin+2, end):end] + text[begin-2:begin] + text[begin:min(begin+2, end)]
+	for i := range len(number) {
+		switch c := number[i]; {
+		case c >= '0' && c <= '9':
+			rest = (rest*10 + int(c-'0')) % 97
+			digits++
+		case isCapital(c):
+			rest = (rest*100 + int(c-'A') + 10) % 97
+		}
+	}
+	return rest == 1 && digits >= shortest
+}
+
+func isCapital(b byte) bool { return b >= 'A' && b <= 'Z' }
 
 // isCard reports whether digits are a card number: of a payment scheme, and with its check digit (ISO/IEC 7812-1 annex B).
 func isCard(digits string) bool {

@@ -1,8 +1,8 @@
 // Package psd2 is what Directive (EU) 2015/2366 article 67 and Delegated Regulation (EU) 2018/389 (the RTS), as amended by
 // Delegated Regulation (EU) 2022/2360, want of access to payment accounts, as far as it shows in what is asked, decided and
-// read. It adds to the GDPR's baseline, and applies to operators whose declared role is to keep accounts (ASPSP), where a
-// service reads the dataset bank. What an account information service (AISP) must keep when it reads elsewhere is bound by
-// the same numbers, which are exported.
+// read. It adds to the GDPR's baseline. An operator whose declared role is to keep accounts (ASPSP) is the bank, and services
+// that read the dataset bank are bound. One whose role is to give account information (AISP) is bound itself where it reads
+// at a bank for a person; services that read here what came from there are not.
 //
 // It must never know a database, a network or the clock: all it may look at are the facts.
 package psd2
@@ -10,7 +10,9 @@ package psd2
 import (
 	_ "embed"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -23,10 +25,20 @@ var (
 	sourcePack string
 	//go:embed limits.go
 	sourceLimits string
+	//go:embed retrieve.go
+	sourceRetrieve string
 )
 
-// Role is the role of an operator to which the pack applies.
-const Role = "aspsp"
+// The roles of operators to which the pack applies.
+const (
+	RoleASPSP = "aspsp" // it keeps accounts
+	RoleAISP  = "aisp"  // it gives account information: it reads at banks, for persons
+)
+
+// Applies reports whether an operator of these roles is bound at all.
+func Applies(roles []string) bool {
+	return slices.Contains(roles, RoleASPSP) || slices.Contains(roles, RoleAISP)
+}
 
 // What the law counts. A day is 24 hours: no zone and no summer time changes how long a period is.
 const (
@@ -42,14 +54,18 @@ const (
 	Recent = 15 * time.Minute
 	// Unattended is how often a day a service may read that nobody asked for just then: RTS article 36(5)(b).
 	Unattended = 4
+	// Skew is how far ahead of ours another machine's clock may be. What happened later than that has not happened: a clock was
+	// set back, and how long ago it was nobody knows.
+	Skew = time.Minute
 )
 
 // Pack returns psd2@2023-07-25: the day from which the 180 days apply.
 func Pack() consent.Pack {
 	return consent.Pack{
-		Name: "psd2", Version: "2023-07-25", From: time.Date(2023, 7, 25, 0, 0, 0, 0, time.UTC), Source: []byte(sourcePack + sourceLimits),
-		Rules:  []consent.Rule{certificateShown, certificateHolds, roleHeld, certificateIsTheService, accountsDesignated, stronglyAuthenticated, authenticatedLately, notTooOften},
-		About:  accounts,
+		Name: "psd2", Version: "2023-07-25", From: time.Date(2023, 7, 25, 0, 0, 0, 0, time.UTC), Source: []byte(sourcePack + sourceLimits + sourceRetrieve),
+		Rules: []consent.Rule{certificateShown, certificateHolds, roleHeld, certificateIsTheService, accountsDesignated, stronglyAuthenticated, authenticatedLately, notTooOften,
+			authorised, authorisationCovers, accountsDesignatedThere, authenticatedThere, onlyRecent, presenceShown, notTooOftenThere},
+		About:  about,
 		Limits: limits,
 	}
 }
@@ -60,9 +76,20 @@ func refusal(code, law, article, en, fr, advice string) *consent.Refusal {
 
 const rts = "RTS 2018/389"
 
+// about is the word by which a person is told: whoever reads is bound, a service here, or the operator at a bank.
+func about(f consent.Facts) string {
+	switch {
+	case banks(f):
+		return "psd2"
+	case retrieves(f):
+		return "psd2-bank"
+	}
+	return ""
+}
+
 // banks reports whether it is about payment accounts of an operator that keeps them.
 func banks(f consent.Facts) bool {
-	if !slices.Contains(f.Operator.Roles, Role) {
+	if f.Source != consent.Here || !slices.Contains(f.Operator.Roles, RoleASPSP) {
 		return false
 	}
 	switch f.Step {
@@ -164,6 +191,12 @@ func accountsDesignated(f consent.Facts) *consent.Refusal {
 // knows.
 var strong = []string{"passkey"}
 
+// within reports whether something happened, and not longer ago than that.
+func within(now, then time.Time, most time.Duration) bool {
+	ago := now.Sub(then)
+	return !then.IsZero() && ago >= -Skew && ago <= most
+}
+
 // Strong reports whether a way to sign in is strong customer authentication (PSD2 article 4(30)).
 func Strong(method string) bool { return slices.Contains(strong, method) }
 
@@ -173,7 +206,7 @@ func stronglyAuthenticated(f consent.Facts) *consent.Refusal {
 	if !banks(f) || f.Step != consent.StepGrant && f.Step != consent.StepRenew {
 		return nil
 	}
-	if s := f.Session; s != nil && Strong(s.Method) && f.Now.Sub(s.Authenticated) <= Recent {
+	if s := f.Session; s != nil && Strong(s.Method) && within(f.Now, s.Authenticated, Recent) {
 		return nil
 	}
 	return refusal("not-strongly-authenticated", "PSD2", "97(1)(a)",
@@ -186,7 +219,7 @@ func authenticatedLately(f consent.Facts) *consent.Refusal {
 	if !banks(f) || f.Step != consent.StepPermit || f.Consent == nil {
 		return nil
 	}
-	if c := f.Consent; Strong(c.Method) && f.Now.Sub(c.Authenticated) <= Renewal {
+	if c := f.Consent; Strong(c.Method) && within(f.Now, c.Authenticated, Renewal) {
 		return nil
 	}
 	r := refusal("authentication-too-old", rts, "10a(2)(b)",
@@ -197,13 +230,38 @@ func authenticatedLately(f consent.Facts) *consent.Refusal {
 	return r
 }
 
-// notTooOften: what the person did not ask for just then is read four times a day at the most (RTS article 36(5)(b)).
+// notTooOften: what the person did not ask for just then is read four times a day at the most, or as often as was agreed
+// (RTS article 36(5)(b)).
 func notTooOften(f consent.Facts) *consent.Refusal {
-	if !banks(f) || f.Step != consent.StepPermit || f.Access.Present || f.Access.Unattended <= Unattended {
+	if !banks(f) || f.Step != consent.StepPermit || f.Access.Present || f.Access.Unattended <= unattended(f) {
 		return nil
 	}
 	return refusal("too-often", rts, "36(5)(b)",
-		"The service has read the accounts four times within 24 hours already, without the person.",
-		"Le service a déjà lu les comptes quatre fois en 24 heures, sans la personne.",
+		fmt.Sprintf("Within 24 hours the service has read the accounts %d times already, without the person.", unattended(f)),
+		fmt.Sprintf("En 24 heures, le service a déjà lu les comptes %d fois, sans la personne.", unattended(f)),
 		"Wait; or, where the person asks for it just now, send the header PSU-IP-Address with their address.")
+}
+
+// unattended is how often a service may read in 24 hours without the person: more than the law says where the operator and
+// the service agreed on more, and the person did (RTS article 36(5)(b)), who was told how often the service reads.
+func unattended(f consent.Facts) int {
+	d := f.Access.Detail
+	if d == nil || !slices.Contains(d.Datasets, formats.Bank) {
+		return Unattended
+	}
+	return max(Unattended, min(f.Service.Agreed, perDay(d.Frequency)))
+}
+
+// perDay is how often a day a frequency is ("continuous", or an ISO 8601 duration: once in so long), as far as it is more
+// often than once.
+func perDay(frequency string) int {
+	if frequency == "continuous" {
+		return math.MaxInt
+	}
+	hours, ok := strings.CutPrefix(frequency, "PT")
+	every, err := time.ParseDuration(strings.ToLower(hours)) // "PT3H30M"
+	if !ok || err != nil || every <= 0 {
+		return 1
+	}
+	return int(Day / every)
 }

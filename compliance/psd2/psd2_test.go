@@ -222,7 +222,7 @@ func FuzzParseStatements(f *testing.F) {
 // facts are those of a service that does everything right, at a step.
 func facts(step consent.Step) consent.Facts {
 	detail := consent.Detail{Type: consent.PersonalData, Datasets: []formats.Dataset{formats.Bank}, Actions: []consent.Action{consent.Read}, Accounts: []string{"a1"}}
-	f := consent.Facts{Now: now, Step: step, Operator: consent.OperatorFacts{ID: "bank.example", Roles: []string{psd2.Role}},
+	f := consent.Facts{Now: now, Step: step, Operator: consent.OperatorFacts{ID: "bank.example", Roles: []string{psd2.RoleASPSP}},
 		Service: consent.ServiceFacts{ID: "reader", Registration: []string{"SIREN:732829320", "PSP:PSDFR-ACPR-12345"}, Certificate: &consent.CertificateFacts{
 			Organisation: "PSDFR-ACPR-12345", Roles: []string{psd2.RoleAI}, From: now.AddDate(0, -1, 0), Until: now.AddDate(0, 1, 0)}},
 		Asked: []consent.Detail{detail}, Granted: []consent.Detail{detail},
@@ -256,7 +256,7 @@ func TestWhom(t *testing.T) {
 		wrong := consent.Facts{Now: now, Step: step, Operator: consent.OperatorFacts{Roles: []string{"intermediary", "aisp"}}, Asked: facts(step).Asked, Granted: []consent.Detail{{Datasets: []formats.Dataset{formats.Bank}}},
 			Access: &consent.AccessFacts{Datasets: []formats.Dataset{formats.Bank}, Unattended: 99}, Consent: &consent.ConsentFacts{}}
 		expect(t, "no bank, at "+string(step), wrong)
-		wrong.Operator.Roles = []string{psd2.Role}
+		wrong.Operator.Roles = []string{psd2.RoleASPSP}
 		if len(refused(wrong)) == 0 {
 			t.Errorf("everything is wrong, and %s is not refused", step)
 		}
@@ -268,8 +268,8 @@ func TestWhom(t *testing.T) {
 	expect(t, "before the pack is in force", early)
 }
 
-// TestArticle34: the certificate (RTS article 34).
-func TestArticle34(t *testing.T) {
+// TestRTS34: the certificate (RTS article 34).
+func TestRTS34(t *testing.T) {
 	for _, step := range []consent.Step{consent.StepAsk, consent.StepPermit} {
 		f := facts(step)
 		f.Service.Certificate = nil
@@ -292,6 +292,7 @@ func TestArticle34(t *testing.T) {
 		f.Now = f.Now.Add(time.Second)
 		expect(t, "a second too late", f, "certificate-not-valid")
 		f.Now = f.Service.Certificate.From.Add(-time.Second)
+		f.Consent.Authenticated = f.Now
 		expect(t, "a second too early", f, "certificate-not-valid")
 	}
 }
@@ -312,6 +313,12 @@ func TestArticle67(t *testing.T) {
 		`x4111111111111111y 340000000000009`: `x************1111y ************0009`,
 		`FR7630006000011234567890189`:        `FR7630006000011234567890189`,
 		`41111111111111111111111111111111`:   `41111111111111111111111111111111`,
+		`CARTE 0203 4111111111111111 PARIS`:  `CARTE 0203 ************1111 PARIS`, // a date before it
+		`02-03 4111 1111 1111 1111 25.00`:    `02-03 ************1111 25.00`,
+		`CB4111.1111.1111.1111`:              `CB************1111`,
+		`FR76 3000 6000 0112 3456 7890 189`:  `FR76 3000 6000 0112 3456 7890 189`,
+		`DE74 2914 1777 6317 0669 07`:        `DE74 2914 1777 6317 0669 07`, // some of its groups would be a card's
+		`BE71 4111 1111 1111 1111`:           `BE71 ************1111`,       // an account's letters, but not its check digits
 		`Loyer mars, 12 rue`:                 `Loyer mars, 12 rue`,
 		``:                                   ``,
 	} {
@@ -325,6 +332,17 @@ func TestArticle67(t *testing.T) {
 		must(t, json.Unmarshal(masked, &got))
 		if got.Text != want || (n > 0) != (want != text) || got.ID != "4111111111111111" {
 			t.Errorf("%q became %q (%d)", text, got.Text, n)
+		}
+	}
+	for hidden, body := range map[string]string{
+		"escaped": `{"name":"` + strings.NewReplacer("4", `\u0034`, "1", `\u0031`).Replace("4111111111111111") + `"}`,
+		"twice":   `{"name":"4111111111111111","name":"x"}`,
+	} {
+		masked, _ := l.Mask(json.RawMessage(body))
+		var got map[string]string
+		must(t, json.Unmarshal(masked, &got))
+		if strings.Contains(string(masked), "4111") || strings.Contains(got["name"], "4111") || strings.Count(string(masked), "name") != 1 {
+			t.Errorf("%s: %s", hidden, masked)
 		}
 	}
 	if masked, n := l.Mask(json.RawMessage(`not JSON 4111111111111111`)); n != 0 || string(masked) != `not JSON 4111111111111111` {
@@ -346,25 +364,19 @@ func TestArticle97(t *testing.T) {
 		expect(t, "just in time", f)
 		f.Session.Authenticated = now.Add(-psd2.Recent - time.Second)
 		expect(t, "a second too late", f, "not-strongly-authenticated")
+		f.Session.Authenticated = now.Add(time.Hour)
+		expect(t, "an old session, by a clock that was set back", f, "not-strongly-authenticated")
 	}
 }
 
-// TestArticle10a: 180 days to the second, whatever the zone, over summer time and leap days; and the window of 90 days.
-func TestArticle10a(t *testing.T) {
-	paris, err := time.LoadLocation("Europe/Paris")
-	must(t, err)
-	auckland, err := time.LoadLocation("Pacific/Auckland")
-	must(t, err)
-	for _, at := range []time.Time{
-		time.Date(2025, 10, 26, 2, 30, 0, 0, paris),    // in the hour that is there twice
-		time.Date(2026, 3, 29, 3, 0, 0, 0, paris),      // after the hour that is not there
-		time.Date(2024, 2, 29, 23, 59, 59, 0, paris),   // a leap day
-		time.Date(2026, 9, 27, 2, 59, 59, 0, auckland), // on the other side of the world
-		time.Date(2023, 12, 31, 23, 59, 59, 0, time.UTC),
-	} {
+// TestRTS10a2: 180 days to the second, whatever the zone, over summer time and leap days (RTS article 10a(2)(b)).
+func TestRTS10a2(t *testing.T) {
+	for _, at := range moments(t) {
 		f := facts(consent.StepPermit)
-		f.Service.Certificate.From, f.Service.Certificate.Until = at, at.AddDate(2, 0, 0)
+		f.Service.Certificate.From, f.Service.Certificate.Until = at.AddDate(0, 0, -1), at.AddDate(2, 0, 0)
 		f.Consent.Authenticated = at
+		f.Now = at.Add(180*24*time.Hour - time.Second).UTC()
+		expect(t, "a second before 180 days after "+at.String(), f)
 		f.Now = at.Add(180 * 24 * time.Hour).UTC()
 		expect(t, "180 days after "+at.String(), f)
 		f.Now = f.Now.Add(time.Second)
@@ -373,22 +385,29 @@ func TestArticle10a(t *testing.T) {
 		if r := pack.Judge(f); !r[0].Renew {
 			t.Error("it does not say how to mend it")
 		}
-		f.Consent.Authenticated = f.Now.Add(time.Hour) // the clock was set back
-		expect(t, "a clock that was set back", f)
+		f.Consent.Authenticated = f.Now.Add(psd2.Skew)
+		expect(t, "by a clock that is ahead", f)
+		f.Consent.Authenticated = f.Now.Add(psd2.Skew + time.Second)
+		expect(t, "a clock that was set back", f, "authentication-too-old")
 	}
 	f := facts(consent.StepPermit)
 	f.Consent.Method = "password"
 	expect(t, "never strongly", f, "authentication-too-old")
+}
 
+// TestRTS10a1b: transactions of 90 days, unless the person has just authenticated (RTS article 10a(1)(b)).
+func TestRTS10a1b(t *testing.T) {
 	pack := psd2.Pack()
-	f = facts(consent.StepPermit)
-	for authenticated, from := range map[time.Duration]string{psd2.New: "", psd2.New + time.Second: "2025-12-01", 24 * time.Hour: "2025-12-01"} {
+	f := facts(consent.StepPermit)
+	for authenticated, from := range map[time.Duration]string{psd2.New - time.Second: "", psd2.New: "", psd2.New + time.Second: "2025-12-01", 24 * time.Hour: "2025-12-01",
+		-psd2.Skew: "", -time.Hour: "2025-12-01"} { // the last one: the clock was set back
 		f.Consent.Authenticated = now.Add(-authenticated)
 		if l := pack.Limits(f); l.From != from {
 			t.Errorf("%s after authentication: from %q, not %q", authenticated, l.From, from)
 		}
 	}
-	for at, from := range map[string]string{"2024-03-01T00:00:00Z": "2023-12-02", "2024-05-29T23:59:59Z": "2024-02-29", "2025-05-29T00:00:00Z": "2025-02-28", "2026-03-29T23:30:00-05:00": "2025-12-30"} {
+	for at, from := range map[string]string{"2024-03-01T00:00:00Z": "2023-12-02", "2024-02-29T23:59:59+01:00": "2023-12-01", "2024-05-29T23:59:59Z": "2024-02-29", "2025-05-29T00:00:00Z": "2025-02-28",
+		"2026-03-29T23:30:00-05:00": "2025-12-30", "2026-03-29T00:59:59+01:00": "2025-12-28", "2026-03-29T03:00:00+02:00": "2025-12-29", "2025-10-26T01:59:59+02:00": "2025-07-27", "2025-10-26T02:00:00+02:00": "2025-07-28"} {
 		when, err := time.Parse(time.RFC3339, at)
 		must(t, err)
 		if got := psd2.Since(when); got != from {
@@ -397,8 +416,9 @@ func TestArticle10a(t *testing.T) {
 	}
 }
 
-// TestArticle36: four times a day without the person (RTS article 36(5)).
-func TestArticle36(t *testing.T) {
+// TestRTS36: four times a day without the person, or as often as the bank and the service agreed and the person was told (RTS
+// article 36(5)(b)).
+func TestRTS36(t *testing.T) {
 	f := facts(consent.StepPermit)
 	f.Access.Unattended = 4
 	expect(t, "the fourth time", f)
@@ -406,6 +426,33 @@ func TestArticle36(t *testing.T) {
 	expect(t, "the fifth time", f, "too-often")
 	f.Access.Present = true
 	expect(t, "with the person", f)
+	for name, k := range map[string]struct {
+		agreed    int
+		frequency string
+		most      int
+	}{
+		"eight":                            {8, "PT3H", 8},
+		"whenever":                         {8, "continuous", 8},
+		"more than the person was told of": {24, "PT3H", 8},
+		"not what the person was told of":  {8, "P1D", 4},
+		"once":                             {8, "once", 4},
+		"none agreed":                      {0, "PT1H", 4},
+		"less than the law lets":           {2, "PT1H", 4},
+		"nonsense":                         {8, "PT", 4},
+		"no time at all":                   {8, "PT0S", 4},
+	} {
+		f := facts(consent.StepPermit)
+		f.Service.Agreed = k.agreed
+		detail := f.Granted[0]
+		detail.Frequency = k.frequency
+		f.Access.Detail, f.Access.Unattended = &detail, k.most
+		expect(t, name, f)
+		f.Access.Unattended++
+		expect(t, name+", once more", f, "too-often")
+		detail.Datasets = []formats.Dataset{formats.Contacts}
+		f.Access.Unattended = 5
+		expect(t, name+", of something else", f, "too-often")
+	}
 }
 
 func BenchmarkJudge(b *testing.B) {

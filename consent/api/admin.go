@@ -34,12 +34,19 @@ const maxBody = 128 << 10
 // service is a service as administrators see it.
 type service struct {
 	*consent.Service
-	Suspended string    `json:"suspended,omitempty"` // why
-	Created   time.Time `json:"created"`
-	Changed   time.Time `json:"changed"`
+	Suspended string     `json:"suspended,omitempty"` // why
+	Frequency *frequency `json:"agreed_frequency,omitempty"`
+	Created   time.Time  `json:"created"`
+	Changed   time.Time  `json:"changed"`
 }
 
-func shown(s *consent.Service) service { return service{s, s.Suspended, s.Created, s.Changed} }
+func shown(s *consent.Service) service {
+	of := service{s, s.Suspended, nil, s.Created, s.Changed}
+	if s.Agreed.Runs > 0 {
+		of.Frequency = &frequency{s.Agreed.Runs, s.Agreed.Where}
+	}
+	return of
+}
 
 // Only lets administrators in.
 func (a *Admin) Only(do http.HandlerFunc) http.HandlerFunc {
@@ -125,6 +132,43 @@ func (a *Admin) DeleteSuspension(w http.ResponseWriter, r *http.Request) { a.sus
 
 func (a *Admin) suspend(w http.ResponseWriter, r *http.Request, reason string) {
 	if err := a.Authority.Suspend(r.Context(), r.PathValue("id"), reason); err != nil {
+		a.fail(w, err)
+		return
+	}
+	a.GetService(w, r)
+}
+
+// frequency is the body of PutFrequency.
+type frequency struct {
+	Runs      int    `json:"runs"`
+	Agreement string `json:"agreement"` // where it is written
+}
+
+// PutFrequency records that the operator, as a bank, agreed with a service on more runs a day without the person.
+func (a *Admin) PutFrequency(w http.ResponseWriter, r *http.Request) {
+	body, ok := read(w, r)
+	if !ok {
+		return
+	}
+	var f frequency
+	err := strict.Decode(body, &f)
+	if err == nil && f.Runs == 0 {
+		err = errors.New("runs is missing; to end what was agreed on, DELETE it")
+	}
+	if err != nil {
+		a.fail(w, fmt.Errorf("%w: %w", consent.ErrRequest, err))
+		return
+	}
+	a.agree(w, r, consent.Agreed{Runs: f.Runs, Where: f.Agreement})
+}
+
+// DeleteFrequency ends what was agreed on.
+func (a *Admin) DeleteFrequency(w http.ResponseWriter, r *http.Request) {
+	a.agree(w, r, consent.Agreed{})
+}
+
+func (a *Admin) agree(w http.ResponseWriter, r *http.Request, to consent.Agreed) {
+	if err := a.Authority.Agree(r.Context(), r.PathValue("id"), to); err != nil {
 		a.fail(w, err)
 		return
 	}
@@ -229,6 +273,8 @@ func (a *Admin) fail(w http.ResponseWriter, err error) {
 		problem.Problem{Type: "not-found", Title: "There is no such service", Status: http.StatusNotFound, Detail: err.Error()}.Write(w)
 	case errors.Is(err, consent.ErrTaken):
 		problem.Problem{Type: "taken", Title: "The name is taken", Status: http.StatusConflict, Detail: err.Error()}.Write(w)
+	case errors.Is(err, consent.ErrState):
+		problem.Problem{Type: "state", Title: "It cannot follow from how things stand", Status: http.StatusConflict, Detail: err.Error()}.Write(w)
 	default:
 		a.Log.Error("administration failed", "error", err)
 		problem.Problem{Type: "unavailable", Title: "It cannot be done now", Status: http.StatusServiceUnavailable, Detail: "Try again in a moment."}.Write(w)

@@ -42,7 +42,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestTold(t *testing.T) {
+func TestArticle19Told(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers []int
 		tried   int

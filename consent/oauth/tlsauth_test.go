@@ -46,8 +46,8 @@ func presented(chain ...*x509.Certificate) *http.Request {
 	return r
 }
 
-// TestSubjects: an authority that vouches for one name does not vouch for another that is written similarly.
-func TestSubjects(t *testing.T) {
+// TestArticle12cSubjects: an authority that vouches for one name does not vouch for another that is written similarly.
+func TestArticle12cSubjects(t *testing.T) {
 	authority, between, own := ecKey(), ecKey(), ecKey()
 	ca := certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, authority.Public(), authority)
 	middle := certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "Between"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, ca, between.Public(), authority)

@@ -36,7 +36,7 @@ type notice struct {
 	Privacy  string
 	Details  []asked
 	Advice   []string
-	Laws     []string  // the names of the rule packs under which it stands
+	Laws     []string  // the words for the rule packs under which it stands
 	Until    time.Time // of a consent that is given again; zero: as the details say
 }
 
@@ -80,7 +80,7 @@ func (w *Web) keep(ctx context.Context, of, lang string, n notice) (text templat
 	for i := range n.Details {
 		details[i] = n.Details[i].Detail
 	}
-	n.Laws = w.opt.Authority.Laws(details)
+	n.Laws = w.opt.Authority.Laws(consent.Here, details)
 	content, err := w.Fragment("notice", lang, n)
 	if err != nil {
 		return "", "", err

@@ -119,8 +119,8 @@ func (q *reading) permit(action consent.Action, datasets ...formats.Dataset) (*f
 // present reports whether a service gives evidence that the person asked for this just now: their address, as the Berlin
 // Group's PSU-IP-Address says it. It is not kept.
 func present(r *http.Request) bool {
-	_, err := netip.ParseAddr(r.Header.Get("PSU-IP-Address"))
-	return err == nil
+	address, err := netip.ParseAddr(r.Header.Get("PSU-IP-Address"))
+	return err == nil && !address.IsUnspecified() && !address.IsMulticast() // nobody is there
 }
 
 // tokenHash says which token a request carries without giving it away: the SHA-256, hexadecimal.

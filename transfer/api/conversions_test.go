@@ -32,9 +32,9 @@ func (p *person) finished(t *testing.T) (f finished) {
 	return f
 }
 
-// TestConversions: what is converted is logged with the hashes of before and after, and a person can refuse that it is (DGA
+// TestArticle12dConversions: what is converted is logged with the hashes of before and after, and a person can refuse that it is (DGA
 // article 12(d)).
-func TestConversions(t *testing.T) {
+func TestArticle12dConversions(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		p := newPerson(t, db, asking(`"datasets":["contacts"]`))
 		hash := func(text string) string {
