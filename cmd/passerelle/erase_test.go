@@ -47,7 +47,7 @@ func TestErasure(t *testing.T) {
 			t.Fatal(err)
 		}
 		good := false
-		for _, key := range tokenKeysOf(t, data) {
+		for _, key := range publishedTokenKeys(t, data) {
 			good = good || ed25519.Verify(key, []byte(parts[0]+"."+parts[1]), signature)
 		}
 		if !good {
@@ -92,8 +92,8 @@ func TestNameOfWhoWaitsToBeErased(t *testing.T) {
 	mustCall(t, "--data", data, "person", "add", "bob")
 }
 
-// tokenKeysOf are the operator's keys for tokens.
-func tokenKeysOf(t *testing.T, data string) (list []ed25519.PublicKey) {
+// publishedTokenKeys are the operator's keys for tokens.
+func publishedTokenKeys(t *testing.T, data string) (list []ed25519.PublicKey) {
 	t.Helper()
 	var statement struct {
 		Payload string `json:"payload"`

@@ -3,7 +3,6 @@ package oauth_test
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -105,7 +104,7 @@ func (g *gateway) client(t testing.TB, id string, change ...func(*consent.Servic
 	return g.as(t, id, key)
 }
 
-func (g *gateway) as(t testing.TB, id string, key *ecdsa.PrivateKey) *fapi.Client {
+func (g *gateway) as(t testing.TB, id string, key crypto.Signer) *fapi.Client {
 	t.Helper()
 	proof, err := fapi.NewKey()
 	if err != nil {
