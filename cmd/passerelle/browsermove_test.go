@@ -3,12 +3,10 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/passerelle-cloud/passerelle/internal/browsertest"
-	"github.com/passerelle-cloud/passerelle/operators/peer"
 )
 
 // beginMove starts two gateways that trust each other: A, where alice has everything, and B, where she has an account.
@@ -23,47 +21,14 @@ func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData
 	if err := json.Unmarshal(text, &v.texts); err != nil {
 		t.Fatal(err)
 	}
-	bData = t.TempDir()
 	loaded(t, v.data)
 	// A browser keeps one set of cookies for all ports of a host.
-	ports := map[string]string{v.data: "localhost:" + freePort(t), bData: "127.0.0.1:" + freePort(t)}
-	statements := map[string]string{}
-	for data, host := range ports {
-		named(t, data, map[string]string{v.data: "Maison A", bData: "Banque B"}[data], "http://"+host)
-		statements[data] = filepath.Join(t.TempDir(), "operator.json")
-		if err := os.WriteFile(statements[data], []byte(mustCall(t, "--data", data, "operator", "publish")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mustCall(t, "--data", v.data, "operator", "trust", statements[bData])
-	mustCall(t, "--data", bData, "operator", "trust", statements[v.data])
-	mustCall(t, "--data", bData, "person", "add", "alice")
-	passwordOf(t, v.data, "alice", "correct horse battery")
-	passwordOf(t, bData, "alice", "another horse battery")
-	serve := func(data string) *running {
-		host := ports[data]
-		return runGateway(t, data, "--listen", strings.Replace(host, "localhost", "127.0.0.1", 1), "--url", "http://"+host, "--local")
-	}
-	v.g, b = serve(v.data), serve(bData)
+	two := pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + freePort(t), toURL: "http://127.0.0.1:" + freePort(t)}
+	two.acquaint(t)
+	v.g, b = two.serve(t, two.from), two.serve(t, two.to)
+	bData = two.to
 	v.Browser = browsertest.Open(t, o)
 	return v, b, bData
-}
-
-// named gives an operator a name, and the address of its gateway.
-func named(t *testing.T, data, name, url string) {
-	t.Helper()
-	var profile map[string]any
-	if err := json.Unmarshal([]byte(mustCall(t, "--data", data, "--json", "operator", "show")), &profile); err != nil {
-		t.Fatal(err)
-	}
-	profile = map[string]any{"id": profile["id"], "legal_name": name, "endpoints": map[string]string{peer.Endpoint: url}}
-	text, err := json.Marshal(profile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(data, "operator.json"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestMovePages moves somebody from one operator to another through the pages: in French on a telephone, and in English.

@@ -33,7 +33,7 @@ type running struct {
 }
 
 // runGateway starts "passerelle serve" and waits until it says where it is.
-func runGateway(t *testing.T, data string, args ...string) *running {
+func runGateway(t testing.TB, data string, args ...string) *running {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -69,7 +69,7 @@ func runGateway(t *testing.T, data string, args ...string) *running {
 }
 
 // stop asks it to stop, and checks that it does.
-func (r *running) stop(t *testing.T) {
+func (r *running) stop(t testing.TB) {
 	t.Helper()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	if err := r.cmd.Wait(); err != nil {
@@ -92,14 +92,14 @@ func (r *running) get(t *testing.T, path string) (*http.Response, string) {
 }
 
 // call runs the program in this process.
-func call(t *testing.T, args ...string) (string, int) {
+func call(t testing.TB, args ...string) (string, int) {
 	t.Helper()
 	var out strings.Builder
 	code := run(args, &out, &out)
 	return out.String(), code
 }
 
-func mustCall(t *testing.T, args ...string) string {
+func mustCall(t testing.TB, args ...string) string {
 	t.Helper()
 	out, code := call(t, args...)
 	if code != 0 {
@@ -108,7 +108,7 @@ func mustCall(t *testing.T, args ...string) string {
 	return out
 }
 
-func loaded(t *testing.T, data string, flags ...string) {
+func loaded(t testing.TB, data string, flags ...string) {
 	t.Helper()
 	zip := filepath.Join(t.TempDir(), "x.zip")
 	mustCall(t, "--data", t.TempDir(), "export", "--from", "example:1", "--out", zip)
