@@ -124,13 +124,35 @@ func (c *change) end(r *formats.Record) error {
 	return c.bury(r, c.now)
 }
 
-// Keep puts a record that has no bytes, such as a contact or an event, in the place of the one with its id.
-func (i *Instance) Keep(ctx context.Context, r formats.Record, guard Guard) error {
-	err := i.work(ctx, guard, func(c *change) error { return c.put(&r) })
+// Revision makes of what there is what there will be: of a record with an id, nil if there is none, that record, and
+// others that change with it.
+type Revision func(ctx context.Context, s *Sight, before *formats.Record) ([]formats.Record, error)
+
+// Revise changes a record that has no bytes of its own, such as a contact or an event, and those that change with it.
+func (i *Instance) Revise(ctx context.Context, d formats.Dataset, id string, guard Guard, revise Revision) error {
+	err := i.work(ctx, guard, func(c *change) error {
+		before, err := c.before(d, id)
+		if err != nil {
+			return err
+		}
+		after, err := revise(c.ctx, c.see, before)
+		for n := range after {
+			err = errors.Join(err, c.put(&after[n]))
+		}
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("keep %s/%s: %w", r.Dataset, r.ID, err)
+		return fmt.Errorf("change a record of %s: %w", d, err)
 	}
 	return nil
+}
+
+func (c *change) before(d formats.Dataset, id string) (*formats.Record, error) {
+	r, err := c.current(key(d, id))
+	if errors.Is(err, operators.ErrNotFound) {
+		return nil, nil
+	}
+	return &r, err
 }
 
 // Drop deletes a record; an error wrapping [operators.ErrNotFound] says that there is none.
@@ -143,7 +165,7 @@ func (i *Instance) Drop(ctx context.Context, d formats.Dataset, id string, guard
 		return c.end(&r)
 	})
 	if err != nil {
-		return fmt.Errorf("drop %s/%s: %w", d, id, err)
+		return fmt.Errorf("delete a record of %s: %w", d, err)
 	}
 	return nil
 }
@@ -152,11 +174,11 @@ func (i *Instance) Drop(ctx context.Context, d formats.Dataset, id string, guard
 func (s *Sight) Record(ctx context.Context, d formats.Dataset, id string) (r formats.Record, hash formats.Hash, err error) {
 	rows, err := s.q.QueryContext(ctx, `SELECT line FROM home_record WHERE instance = $1 AND key = $2 AND NOT deleted`, s.i.id, key(d, id))
 	if err != nil {
-		return r, hash, fmt.Errorf("look for %s/%s: %w", d, id, err)
+		return r, hash, fmt.Errorf("look for a record of %s: %w", d, err)
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return r, hash, errors.Join(rows.Err(), fmt.Errorf("%s/%s: %w", d, id, operators.ErrNotFound))
+		return r, hash, errors.Join(rows.Err(), operators.ErrNotFound)
 	}
 	h := held{key: key(d, id)}
 	if err := rows.Scan(&h.line); err != nil {
@@ -164,6 +186,22 @@ func (s *Sight) Record(ctx context.Context, d formats.Dataset, id string) (r for
 	}
 	r, err = h.record()
 	return r, formats.HashOf(h.line), err
+}
+
+// Stand returns the position of the last change in a dataset.
+func (s *Sight) Stand(ctx context.Context, d formats.Dataset) (at operators.Position, err error) {
+	rows, err := s.q.QueryContext(ctx, `SELECT COALESCE(MAX(position), 0) FROM home_record WHERE instance = $1 AND key >= $2 AND key < $3`,
+		s.i.id, key(d, ""), append([]byte(d), '\t'+1))
+	if err != nil {
+		return 0, fmt.Errorf("look how %s stands: %w", d, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&at); err != nil {
+			return 0, err
+		}
+	}
+	return at, rows.Err()
 }
 
 // newID returns the id of something that a person made here.

@@ -225,7 +225,8 @@ func TestWhatCannotBeDone(t *testing.T) {
 		expectErr(t, err, operators.ErrReadOnly)
 		_, _, err = i.Lock(ctx, home.Lock{Path: "tree/f", Expires: time.Now().Add(time.Hour)}, nil)
 		expectErr(t, err, operators.ErrReadOnly)
-		expectErr(t, i.Keep(ctx, formats.Record{ID: "1", Dataset: formats.Contacts, Kind: formats.KindCard, Body: []byte(`{}`)}, nil), operators.ErrReadOnly)
+		expectErr(t, i.Revise(ctx, formats.Contacts, "1", nil, nil), operators.ErrReadOnly)
+		expectErr(t, i.Drop(ctx, formats.Contacts, "1", nil), operators.ErrReadOnly)
 	})
 }
 
