@@ -28,6 +28,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/operators/dav"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
 	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
@@ -119,6 +120,7 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
+	dav       *dav.Handler
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	log       *slog.Logger
