@@ -163,7 +163,7 @@ func (q *cards) leavers(ctx context.Context, content []byte, group *formats.Reco
 		return nil, nil
 	}
 	all := bytes.NewBuffer(slices.Clone(content))
-	if err := q.book.codec.Encode(all, each(members)); err != nil {
+	if err := q.book.codec.Encode(all, each(unlinked(members, inGroup))); err != nil {
 		return nil, err
 	}
 	n, id := -1, ""
@@ -176,12 +176,19 @@ func (q *cards) leavers(ctx context.Context, content []byte, group *formats.Reco
 			continue
 		}
 		if !slices.ContainsFunc(r.Links, func(l formats.Link) bool { return l.Rel == "group" && l.ID == id }) {
-			gone := members[n-1]
-			gone.Links = slices.DeleteFunc(slices.Clone(gone.Links), inGroup)
-			list = append(list, gone)
+			list = append(list, unlinked(members[n-1:n], inGroup)...)
 		}
 	}
 	return list, nil
+}
+
+// unlinked returns records without some of their links.
+func unlinked(list []formats.Record, which func(formats.Link) bool) (without []formats.Record) {
+	for _, r := range list {
+		r.Links = slices.DeleteFunc(slices.Clone(r.Links), which)
+		without = append(without, r)
+	}
+	return without
 }
 
 func each(list []formats.Record) formats.Records {
