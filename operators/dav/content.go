@@ -158,8 +158,13 @@ func (p *patient) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := p.body.Read(b)
-	if err != nil {
-		p.conn.SetReadDeadline(time.Time{}) // what comes next has its own time
+	if err == nil {
+		return n, nil
+	}
+	p.conn.SetReadDeadline(time.Time{}) // what comes next has its own time
+	var tooLong *http.MaxBytesError
+	if err != io.EOF && !errors.As(err, &tooLong) {
+		err = errCut
 	}
 	return n, err
 }

@@ -50,7 +50,7 @@ func newSite(t testing.TB, db *sqldb.DB, o home.Options) *site {
 	}
 	h := dav.New(dav.Options{SignIn: s.signIn, Instance: s.home.Instance, Moved: s.where, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	described := apitest.Check(t, h)
-	plain := regexp.MustCompile(`^/dav/(files|contacts/default|calendars/default)/[^/]+$`)
+	plain := regexp.MustCompile(`^/dav/(files|contacts/default|calendars/default)/[^/.][^/]*$`)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if plain.MatchString(r.URL.Path) && (r.Method == "GET" || r.Method == "PUT" || r.Method == "DELETE") {
 			described.ServeHTTP(w, r)

@@ -34,6 +34,7 @@ var (
 	errMethod    = &fault{status: http.StatusMethodNotAllowed, text: "That cannot be done with this."}
 	errForbidden = &fault{status: http.StatusForbidden, text: "That cannot be done here."}
 	errBusy      = &fault{status: http.StatusServiceUnavailable, text: "Too many uploads at once: the program tries again by itself."}
+	errCut       = &fault{status: http.StatusBadRequest, text: "It did not arrive as a whole. Nothing was changed; send it again."}
 	errSlash     = &fault{status: http.StatusMethodNotAllowed, text: "The address ends with a slash, as those of folders do; a file's does not."}
 )
 
@@ -75,7 +76,6 @@ var known = []struct {
 	{home.ErrNoLock, http.StatusConflict, "<D:lock-token-matches-request-uri/>"},
 	{formats.ErrInvalid, http.StatusBadRequest, ""},
 	{syscall.ENOSPC, http.StatusInsufficientStorage, ""},
-	{io.ErrUnexpectedEOF, http.StatusBadRequest, ""},
 }
 
 // faultOf says how an error is answered; nil for one that is nobody's business outside.

@@ -81,9 +81,9 @@ type propfind struct {
 
 // readXML reads a body, and reports whether there was any.
 func (c *call) readXML(into any) (some bool, err error) {
-	d := xml.NewDecoder(c.r.Body)
-	err = d.Decode(into)
-	if errors.Is(err, io.EOF) {
+	body := &counted{in: c.r.Body}
+	err = xml.NewDecoder(body).Decode(into)
+	if errors.Is(err, io.EOF) && body.n == 0 {
 		return false, nil
 	}
 	var tooLong *http.MaxBytesError
@@ -94,6 +94,18 @@ func (c *call) readXML(into any) (some bool, err error) {
 		return false, errXML
 	}
 	return true, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	in io.Reader
+	n  int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n += n
+	return n, err
 }
 
 // multistatus writes an answer about several resources (RFC 4918, section 13), one after the other.
