@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -358,4 +359,65 @@ func TestLitmus(t *testing.T) {
 		t.Errorf("only %d tests of litmus pass: %v\n%s", passed, err, out)
 	}
 	t.Logf("%d tests of litmus pass", passed)
+}
+
+// TestWhatWasPutIsServed puts a file and a contact as programs do: a service that was granted both reads them.
+func TestWhatWasPutIsServed(t *testing.T) {
+	w := newWorker(t)
+	service := serviceFor(t, w.data, w.g.url)
+	w.ask("PUT", "/dav/files/Été 🦊.txt", "from a program")
+	card := "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:zoe\r\nFN:Zoé Program\r\nEND:VCARD\r\n"
+	if answer, text := w.ask("PUT", "/dav/contacts/default/zoe.vcf", card, "Content-Type", "text/vcard"); answer.StatusCode != http.StatusCreated {
+		t.Fatal(answer.StatusCode, text)
+	}
+	details := inviteDetails()
+	asks := details[0].(map[string]any)
+	asks["datasets"] = []string{"contacts", "files"}
+	delete(asks, "optional")
+	delete(asks, "fields")
+	asked, err := service.Ask(t.Context(), details, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(newBrowser(t, w.g.url).decides(t, asked.URL, "alice", "correct horse battery"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := service.Redeem(t.Context(), asked, back.Query())
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) string {
+		t.Helper()
+		answer, err := service.Get(t.Context(), w.g.url+path, tokens.Access, http.Header{"Accept": {"application/x-ndjson"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d %s %v", path, answer.StatusCode, text, err)
+		}
+		return string(text)
+	}
+	if contacts := get("/data/contacts"); !strings.Contains(contacts, "Zoé Program") {
+		t.Error(contacts)
+	}
+	files := get("/data/files")
+	id := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(files)
+	if id == nil || !strings.Contains(files, `"path":"tree/Été 🦊.txt"`) {
+		t.Fatal(files)
+	}
+	answer, err := service.Get(t.Context(), w.g.url+"/data/files/"+id[1]+"/content", tokens.Access, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "from a program" {
+		t.Errorf("%q, %v", text, err)
+	}
+	w.ask("PUT", "/dav/files/Été 🦊.txt", "changed")
+	if changes := get("/data/changes?datasets=files"); !strings.Contains(changes, `"size":7`) {
+		t.Error(changes)
+	}
 }
