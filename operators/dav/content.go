@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/operators/home"
 )
 
@@ -28,25 +29,15 @@ func typeOf(e *home.Entry) string {
 // get gives the bytes of a file, or ranges of them. A browser must not run what somebody keeps: it would run as one of our
 // pages.
 func (f *file) get() error {
-	ctx := f.r.Context()
-	e, err := f.instance.Sight().Entry(ctx, f.path)
-	if err != nil {
-		return err
-	}
-	h := f.w.Header()
-	if e.Folder {
-		h.Set("Allow", "OPTIONS, PROPFIND")
-		return &fault{status: http.StatusMethodNotAllowed, text: "This is a folder: open this address with a program for WebDAV."}
-	}
-	content, err := f.open(&e)
+	e, content, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	if !safeHeader(typeOf(&e)) {
-		h.Set("Content-Type", anyType)
-	} else {
-		h.Set("Content-Type", typeOf(&e))
+	h := f.w.Header()
+	h.Set("Content-Type", anyType)
+	if t := typeOf(&e); safeHeader(t) {
+		h.Set("Content-Type", t)
 	}
 	if etag := etagOf(&e); etag != "" {
 		h.Set("ETag", etag)
@@ -59,12 +50,28 @@ func (f *file) get() error {
 	return nil
 }
 
-// open opens the bytes. What an archive brought without any is empty.
-func (f *file) open(e *home.Entry) (io.ReadSeekCloser, error) {
-	if e.Record.Blob == nil {
-		return empty{strings.NewReader("")}, nil
+// mostLooks is how often a file is looked for whose bytes go while they are about to be opened.
+const mostLooks = 10
+
+// open opens the bytes of a file. What an archive brought without any is empty.
+func (f *file) open() (e home.Entry, content io.ReadSeekCloser, err error) {
+	for range mostLooks {
+		if e, err = f.instance.Sight().Entry(f.r.Context(), f.path); err != nil {
+			return e, nil, err
+		}
+		if e.Folder {
+			f.w.Header().Set("Allow", "OPTIONS, PROPFIND")
+			return e, nil, &fault{status: http.StatusMethodNotAllowed, text: "This is a folder: open this address with a program for WebDAV."}
+		}
+		if e.Record.Blob == nil {
+			return e, empty{strings.NewReader("")}, nil
+		}
+		content, err = f.instance.Reader().Content(f.r.Context(), *e.Record.Blob)
+		if !errors.Is(err, operators.ErrChanged) {
+			break
+		}
 	}
-	return f.instance.Reader().Content(f.r.Context(), *e.Record.Blob)
+	return e, content, err
 }
 
 type empty struct{ *strings.Reader }

@@ -323,6 +323,35 @@ func TestTheFenceAmongWriters(t *testing.T) {
 	})
 }
 
+// TestReadWhileItChanges gets a file that others replace, so often that its earlier bytes go: it is always one of its states.
+func TestReadWhileItChanges(t *testing.T) {
+	each(t, home.Options{}, func(t *testing.T, s *site) {
+		state := func(n int) string { return strings.Repeat(string(rune('a'+n%26)), 70_000+n%26) }
+		s.want(201, "", "PUT", "/dav/files/f", state(0))
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			for n := range 20 {
+				s.ask("PUT", "/dav/files/f", state(n))
+			}
+		}()
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				if n := s.files(); n != 11 { // it, and ten versions
+					t.Errorf("%d files are left", n)
+				}
+				return
+			default:
+			}
+			got := s.ask("GET", "/dav/files/f", "")
+			if got.StatusCode != 200 || len(got.body) < 70_000 || got.body != state(int(got.body[0]-'a')) {
+				t.Fatalf("%d: %d, %d bytes", n, got.StatusCode, len(got.body))
+			}
+		}
+	})
+}
+
 func TestSignIn(t *testing.T) {
 	s := newSite(t, dbtest.SQLite(t), home.Options{})
 	s.want(201, "", "PUT", "/dav/files/a", "alice's")

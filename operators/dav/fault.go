@@ -63,7 +63,6 @@ var known = []struct {
 	{operators.ErrReadOnly, http.StatusServiceUnavailable, ""},
 	{operators.ErrNotFound, http.StatusNotFound, ""},
 	{operators.ErrContentMissing, http.StatusInternalServerError, ""},
-	{operators.ErrChanged, http.StatusNotFound, ""},
 	{home.ErrQuota, http.StatusInsufficientStorage, "<D:quota-not-exceeded/>"},
 	{home.ErrTaken, http.StatusPreconditionFailed, ""},
 	{home.ErrNoFolder, http.StatusConflict, ""},
