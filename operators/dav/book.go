@@ -343,15 +343,15 @@ func (q *cards) delete() error {
 	if _, _, err := q.record(ctx, q.id); err != nil {
 		return err
 	}
-	if err := q.instance.Drop(ctx, q.book.codec.Dataset, q.id, q.guard()); err != nil {
+	if err := q.instance.Drop(ctx, q.book.codec.Dataset, q.id, q.asConditioned()); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// guard looks at If-Match and If-None-Match.
-func (q *cards) guard() home.Guard {
+// asConditioned looks at If-Match and If-None-Match.
+func (q *cards) asConditioned() home.Guard {
 	ifMatch, ifNone := q.r.Header.Get("If-Match"), q.r.Header.Get("If-None-Match")
 	return func(ctx context.Context, s *home.Sight) error {
 		if ifMatch == "" && ifNone == "" {

@@ -31,7 +31,7 @@ func (q *cards) put() error {
 		return err
 	}
 	ctx, created := q.r.Context(), false
-	err = q.instance.Revise(ctx, after.Dataset, q.id, q.guard(), func(ctx context.Context, s *home.Sight, before *formats.Record) ([]formats.Record, error) {
+	err = q.instance.Revise(ctx, after.Dataset, q.id, q.asConditioned(), func(ctx context.Context, s *home.Sight, before *formats.Record) ([]formats.Record, error) {
 		created = before == nil
 		if err := q.conflict(ctx, s, uid); err != nil {
 			return nil, err

@@ -367,6 +367,9 @@ func TestSignIn(t *testing.T) {
 		}
 		defer got.Body.Close()
 		text, err := io.ReadAll(got.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return answer{got, string(text)}
 	}
 	for _, c := range []struct {
