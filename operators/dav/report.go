@@ -91,8 +91,11 @@ func (q *cards) propfind() error {
 		return err
 	}
 	m := q.multistatus()
-	if err := m.resource(self, asked); err != nil || depth == 0 {
-		return errors.Join(err, m.end(""))
+	if err := m.resource(self, asked); err != nil {
+		return err
+	}
+	if depth == 0 {
+		return m.end("")
 	}
 	for k, err := range q.all(q.r.Context()) {
 		if err == nil {

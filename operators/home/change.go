@@ -27,6 +27,7 @@ type change struct {
 	see   *Sight
 	now   time.Time
 	freed []formats.Blob // of which a record less speaks
+	noted map[formats.Hash]bool
 }
 
 // work runs do in one transaction, and afterwards lets go of the bytes that nothing names any more. Whatever do finds
@@ -116,10 +117,21 @@ func (c *change) put(r *formats.Record) error {
 	return c.store(r, line, before)
 }
 
+// release notes bytes of which a record less speaks, once: a folder may have many copies of a file.
+func (c *change) release(b formats.Blob) {
+	if c.noted == nil {
+		c.noted = map[formats.Hash]bool{}
+	}
+	if !c.noted[b.SHA256] {
+		c.noted[b.SHA256] = true
+		c.freed = append(c.freed, b)
+	}
+}
+
 // end buries a record, whose bytes may go with it.
 func (c *change) end(r *formats.Record) error {
 	if r.Blob != nil {
-		c.freed = append(c.freed, *r.Blob)
+		c.release(*r.Blob)
 	}
 	return c.bury(r, c.now)
 }

@@ -138,7 +138,7 @@ func (c *change) succeed(r *formats.Record, u *Upload) error {
 		if has {
 			continue // the bytes may be these; what is not needed goes at the end
 		}
-		if err := c.dropRows(c.freed[len(c.freed)-1:]); err != nil {
+		if err := c.dropRows([]formats.Blob{*old[0].Record.Blob}); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (c *change) succeed(r *formats.Record, u *Upload) error {
 func (c *change) versions(id string) (list []Entry, err error) {
 	all, err := c.see.List(c.ctx, formats.Versions.Place(id))
 	for _, e := range all {
-		if e.Record.Kind == formats.KindVersion && strings.HasPrefix(e.Name(), ownVersion) {
+		if e.Record.Kind == formats.KindVersion && e.Record.Blob != nil && strings.HasPrefix(e.Name(), ownVersion) {
 			list = append(list, e)
 		}
 	}
