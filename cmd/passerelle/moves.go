@@ -154,7 +154,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			if err != nil {
 				return 0, false, err
 			}
-			return instance.Room(ctx)
+			return instance.Left(ctx)
 		},
 	}
 }
@@ -280,6 +280,18 @@ func (s *server) eraseMoved(ctx context.Context, g *gateway, person string) (str
 		return "", err
 	}
 	return g.certify(ctx, certificate)
+}
+
+// movedTo is where an instance is now that was here and has moved.
+func (s *server) movedTo(ctx context.Context, person string) (string, bool) {
+	operator, err := s.sender.Moved(ctx, person)
+	if err != nil || operator == "" {
+		return "", false // where that cannot be looked up, nothing can be written either
+	}
+	if to, err := s.peers.Find(ctx, operator); err == nil {
+		return peer.URL(to.Statement.Operator), true
+	}
+	return operator, true
 }
 
 // forget removes what is kept of a person's decisions.

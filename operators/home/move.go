@@ -41,7 +41,7 @@ func (h *Home) makeRoom(ctx context.Context, i *Instance, person string) error {
 	if err != nil {
 		return err
 	}
-	room, limited, err := own.Room(ctx)
+	room, limited, err := own.Left(ctx)
 	if err != nil || !limited {
 		return errors.Join(err, i.SetQuota(ctx, 0))
 	}
@@ -134,15 +134,8 @@ func (i *Instance) Counts(ctx context.Context) (map[formats.Dataset]formats.Coun
 	return counts, rows.Err()
 }
 
-// Room returns how many bytes the instance may take in still, and false where it has no limit.
-func (i *Instance) Room(ctx context.Context) (int64, bool, error) {
-	var quota, used int64
-	err := i.home.db.Read.QueryRowContext(ctx, `SELECT quota, used FROM home_instance WHERE id = $1`, i.id).Scan(&quota, &used)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, i.gone()
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("read the quota of %q: %w", i.name, err)
-	}
-	return max(quota-used, 0), quota > 0, nil
+// Left returns how many bytes the instance may take in still, and false where it has no limit.
+func (i *Instance) Left(ctx context.Context) (int64, bool, error) {
+	used, quota, err := i.Room(ctx)
+	return max(quota-used, 0), quota > 0, err
 }
