@@ -23,7 +23,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// ReceiverOptions are what an operator needs to whom persons come. All but the last three must be set.
+// ReceiverOptions are what an operator needs to whom persons come. All but the last four must be set.
 type ReceiverOptions struct {
 	Operator archive.Party
 	Dir      string // where archives are kept until they are loaded
@@ -43,8 +43,10 @@ type ReceiverOptions struct {
 
 	// Arrived is called in the transaction in which an instance has arrived; nil: nothing else is done.
 	Arrived func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error)
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
+	Pace time.Duration
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 // Staging is where an instance comes to be, apart from what persons have, until it takes its place.
@@ -98,7 +100,7 @@ type arriving struct {
 func OpenReceiver(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, o ReceiverOptions) (*Receiver, error) {
 	store, err := openStore(ctx, db, log, Destination, o.Now)
 	r := &Receiver{opt: o, store: store, stop: map[string]context.CancelCauseFunc{}}
-	r.work = newWorker(store, o.Log, r.do)
+	r.work = newWorker(store, o.Log, o.Pace, r.do)
 	return r, err
 }
 

@@ -26,7 +26,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// SenderOptions are what an operator needs whose persons leave. All but the last four must be set.
+// SenderOptions are what an operator needs whose persons leave. All but the last six must be set.
 type SenderOptions struct {
 	Operator archive.Party
 	Dir      string // where archives wait for the other operator; replicas share it
@@ -55,8 +55,10 @@ type SenderOptions struct {
 	// Retain is for how long the data is kept after the move, for the person to come back for it; 0 means 30 days, the least
 	// that Regulation (EU) 2023/2854, article 25(2)(g), allows.
 	Retain time.Duration
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
+	Pace time.Duration
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 const (
@@ -102,7 +104,7 @@ func OpenSender(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, o SenderO
 	}
 	store, err := openStore(ctx, db, log, Source, o.Now)
 	s := &Sender{opt: o, store: store}
-	s.work = newWorker(store, o.Log, s.do)
+	s.work = newWorker(store, o.Log, o.Pace, s.do)
 	return s, err
 }
 

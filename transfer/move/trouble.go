@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 )
@@ -61,7 +60,7 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	}
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		e.Detail.Trouble = why.Error()
-		e.Due = r.store.now().Add(backoff(e.Detail.Tries))
+		e.Due = r.store.now().Add(r.work.backoff(e.Detail.Tries))
 		e.Detail.Tries++
 		return nil, nil
 	})
@@ -69,15 +68,6 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 		r.work.log.Info("a move waits", "move", a.ID, "stage", a.Stage, "error", why)
 	}
 	return err
-}
-
-const longestWait = time.Minute
-
-func backoff(tries int) time.Duration {
-	if tries > 7 {
-		return longestWait
-	}
-	return min(longestWait, 500*time.Millisecond<<tries)
 }
 
 // heeds reports whether an error may mean that the source stands otherwise than it is taken to.

@@ -1,0 +1,83 @@
+package move_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/transfer/move"
+)
+
+// pair is two operators on SQLite.
+func pair(t *testing.T) (*operator, *operator) {
+	t.Helper()
+	return newPair(t, dbtest.SQLite(t), dbtest.SQLite(t))
+}
+
+// onBoth runs a test on SQLite, and on PostgreSQL where there is a server.
+func onBoth(t *testing.T, run func(t *testing.T, a, b *operator)) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		other := dbtest.SQLite
+		if !db.Embedded() {
+			other = dbtest.Postgres
+		}
+		a, b := newPair(t, db, other(t))
+		run(t, a, b)
+	})
+}
+
+// TestAtMostOneSideIsWritable writes at both sides all the time while somebody moves: from the first thing that the
+// destination takes on, the source takes no more, and nothing that it took is lost.
+func TestAtMostOneSideIsWritable(t *testing.T) {
+	onBoth(t, func(t *testing.T, a, b *operator) {
+		p := name()
+		home := a.lives(p)
+		j := begins(t, p, a, b)
+		written := 0
+		for began := time.Now(); ; {
+			there := scribble(b, p) == nil
+			err := jot(home, fmt.Sprintf("line %d", written), "written while everything moves")
+			switch {
+			case err == nil && there:
+				t.Fatal("both sides took writes")
+			case err == nil:
+				written++
+			case !errors.Is(err, operators.ErrReadOnly):
+				t.Fatal(err)
+			}
+			if there || time.Since(began) > 20*time.Second {
+				break
+			}
+		}
+		j.arrives()
+		if written == 0 {
+			t.Error("nothing was written meanwhile")
+		}
+	})
+}
+
+// TestFenceIsShort holds the person up for moments, however much there is to copy: what is copied under the fence is what
+// changed last.
+func TestFenceIsShort(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	home := a.lives(p)
+	for n := range 200 {
+		if err := jot(home, fmt.Sprintf("more-%d", n), fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := begins(t, p, a, b)
+	j.arrives()
+	if packed := j.left().Packed; packed < 3 {
+		t.Errorf("%d archives: there is a snapshot, a delta, and one under the fence", packed)
+	}
+	if n, err := b.running().Receiver.List(context.Background(), p); err != nil || len(n) != 1 || n[0].Stage != move.Activated {
+		t.Errorf("%+v %v", n, err)
+	}
+}
