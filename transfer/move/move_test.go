@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 )
 
@@ -79,5 +82,50 @@ func TestFenceIsShort(t *testing.T) {
 	}
 	if n, err := b.running().Receiver.List(context.Background(), p); err != nil || len(n) != 1 || n[0].Stage != move.Activated {
 		t.Errorf("%+v %v", n, err)
+	}
+}
+
+// TestReadOnlySourceCanLeave moves an instance that an administrator made read-only. When nothing comes of the move it is
+// read-only as before, and no administrator lets anybody write who has moved.
+func TestReadOnlySourceCanLeave(t *testing.T) {
+	onBoth(t, func(t *testing.T, a, b *operator) {
+		p := name()
+		home := a.lives(p)
+		readOnly := func(yes bool) {
+			if err := home.SetReadOnly(t.Context(), yes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		readOnly(true)
+		b.weather.set(stopsAt("/acceptance"))
+		j := begins(t, p, a, b)
+		j.until("it is fenced", func() bool { return j.left().Stage == move.Fenced })
+		readOnly(false)
+		if err := scribble(a, p); !errors.Is(err, operators.ErrReadOnly) {
+			t.Errorf("through the fence: %v", err)
+		}
+		readOnly(true)
+		if err := a.running().Sender.Stop(t.Context(), p, j.id, "the person stays"); err != nil {
+			t.Fatal(err)
+		}
+		b.weather.set(nil)
+		j.until("both gave up", func() bool { return j.come().Stage == move.Aborted })
+		if err := scribble(a, p); !errors.Is(err, operators.ErrReadOnly) {
+			t.Errorf("after the move was stopped the instance is read-only no more: %v", err)
+		}
+		j = begins(t, p, a, b)
+		j.arrives()
+		readOnly(false)
+		j.writesOnly(b, a)
+	})
+}
+
+// stopsAt is a network that does not let requests through to a path's end.
+func stopsAt(end string) func(*http.Request) fate {
+	return func(r *http.Request) fate {
+		if strings.HasSuffix(r.URL.Path, end) {
+			return lost
+		}
+		return fair
 	}
 }

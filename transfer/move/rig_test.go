@@ -216,7 +216,9 @@ func (o *operator) routes(p *process) http.Handler {
 			}
 			return &c, err
 		},
-		Denied: func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), http.StatusUnauthorized) },
+		Denied: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		},
 	})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /moves", moves.Begin)
