@@ -12,7 +12,6 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators"
-	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 )
 
@@ -39,12 +38,12 @@ func onBoth(t *testing.T, run func(t *testing.T, a, b *operator)) {
 func TestAtMostOneSideIsWritable(t *testing.T) {
 	onBoth(t, func(t *testing.T, a, b *operator) {
 		p := name()
-		home := a.lives(p)
+		here := a.lives(p)
 		j := begins(t, p, a, b)
 		written := 0
 		for began := time.Now(); ; {
 			there := scribble(b, p) == nil
-			err := jot(home, fmt.Sprintf("line %d", written), "written while everything moves")
+			err := jot(here, fmt.Sprintf("line %d", written), "written while everything moves")
 			switch {
 			case err == nil && there:
 				t.Fatal("both sides took writes")
@@ -69,9 +68,9 @@ func TestAtMostOneSideIsWritable(t *testing.T) {
 func TestFenceIsShort(t *testing.T) {
 	a, b := pair(t)
 	p := name()
-	home := a.lives(p)
+	here := a.lives(p)
 	for n := range 200 {
-		if err := jot(home, fmt.Sprintf("more-%d", n), fmt.Sprint(n)); err != nil {
+		if err := jot(here, fmt.Sprintf("more-%d", n), fmt.Sprint(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,9 +89,9 @@ func TestFenceIsShort(t *testing.T) {
 func TestReadOnlySourceCanLeave(t *testing.T) {
 	onBoth(t, func(t *testing.T, a, b *operator) {
 		p := name()
-		home := a.lives(p)
+		here := a.lives(p)
 		readOnly := func(yes bool) {
-			if err := home.SetReadOnly(t.Context(), yes); err != nil {
+			if err := here.SetReadOnly(t.Context(), yes); err != nil {
 				t.Fatal(err)
 			}
 		}
