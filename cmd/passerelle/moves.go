@@ -186,6 +186,7 @@ func staging(g *gateway) move.Staging {
 		Adopt: func(ctx context.Context, tx *sql.Tx, id, person string) (bool, error) {
 			return g.home.Adopt(ctx, tx, id, person)
 		},
+		Release: func(ctx context.Context, tx *sql.Tx, person string) error { return g.home.Hold(ctx, tx, person, false) },
 		Into: func(ctx context.Context, person string) (operators.Target, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {

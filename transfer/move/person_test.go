@@ -218,6 +218,9 @@ func (j *journey) clean() {
 	if _, err := j.b.home.Staged(context.Background(), j.id); !errors.Is(err, operators.ErrNotFound) {
 		j.t.Errorf("a staged instance is left: %v", err)
 	}
+	if j.left().Stage == move.Aborted {
+		j.until("the log tells that it ended", func() bool { return strings.Contains(strings.Join(logged(j.t, j.a, j.person), " "), "move.aborted") })
+	}
 	a, b := j.left(), j.come()
 	told(j.t, j.a, j.person, j.id, a.Move)
 	told(j.t, j.b, j.person, j.id, b.Move)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -56,6 +57,8 @@ type Staging struct {
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
+	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.
+	Release func(ctx context.Context, tx *sql.Tx, person string) error
 	// Into is what the person has already.
 	Into    func(ctx context.Context, person string) (operators.Target, error)
 	Discard func(ctx context.Context, move string) error
@@ -82,6 +85,7 @@ type arriving struct {
 	Checked    bool               `json:"checked,omitempty"`
 	CheckedTo  operators.Position `json:"checked_to,omitempty"`
 	FencedAt   *FencedAt          `json:"fenced_at,omitempty"`
+	FencedFrom int                `json:"fenced_from,omitempty"` // Applied at the fence: the archive of that number may be from before it
 	Acceptance string             `json:"acceptance,omitempty"`
 	Receipt    *Receipt           `json:"receipt,omitempty"`
 	Held       Tally              `json:"held,omitempty"`
@@ -136,21 +140,42 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 	if err != nil {
 		return Move{}, fmt.Errorf("begin at %s: %w", a.Peer, err)
 	}
+	if !moveID.MatchString(plan.Move) {
+		return Move{}, fmt.Errorf("%w: it calls the move %.80q", ErrRefused, plan.Move)
+	}
 	if err := r.admits(ctx, a, plan); err != nil {
 		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, err.Error()))
 	}
 	e := &entry[arriving]{Move: Move{ID: plan.Move, Standing: Standing{Side: Destination, Stage: Planned}, Person: a.Person, Peer: a.Peer, Consent: plan.Move, Due: r.store.now()}}
 	e.Detail.Tokens, e.Detail.Plan = a.Tokens, plan
 	if err := begin(ctx, r.store, e, logBegun, note{}); err != nil {
-		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, "the other operator could not begin"))
+		return r.begun(ctx, a, plan, link, err)
 	}
 	r.work.ring()
 	return e.Move, nil
 }
 
+// begun is for a move that could not be written down: it may have been already, since the same was asked two times. Then it
+// goes on, and nothing is said to the source.
+func (r *Receiver) begun(ctx context.Context, a Arrival, plan Plan, link *Link, why error) (Move, error) {
+	same, err := read[arriving](ctx, r.store, r.store.db.Read, plan.Move)
+	switch {
+	case err == nil && same.Person == a.Person && same.Peer == a.Peer && !same.Ended():
+		return same.Move, nil
+	case err == nil:
+		return Move{}, fmt.Errorf("%w: it names a move that there was before: %w", ErrRefused, why)
+	case !errors.Is(err, ErrNotFound):
+		return Move{}, errors.Join(why, err)
+	}
+	return Move{}, errors.Join(why, link.abort(ctx, plan.Move, "the other operator could not begin"))
+}
+
+// moveID is the form of a move's id: it names folders.
+var moveID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
+
 // admits says what is against a move before it begins.
 func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
-	if len(p.Move) < 20 || len(p.Move) > 64 || p.Source != a.Peer || p.Person == "" || p.Charge != 0 {
+	if p.Source != a.Peer || p.Person == "" || p.Charge != 0 {
 		return fmt.Errorf("%w: its plan is about something else, or for money", ErrRefused)
 	}
 	room, limited, err := r.opt.Room(ctx, a.Person)

@@ -420,6 +420,7 @@ func (o *operator) staging(p *process) move.Staging {
 			adopted, err := o.home.Adopt(ctx, tx, id, person)
 			return adopted, errors.Join(err, p.point())
 		},
+		Release: func(ctx context.Context, tx *sql.Tx, person string) error { return o.home.Hold(ctx, tx, person, false) },
 		Into: func(ctx context.Context, person string) (operators.Target, error) {
 			i, err := o.home.Instance(ctx, person)
 			if err = errors.Join(err, p.point()); err != nil {
