@@ -155,7 +155,7 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 		total += f.Size
 	}
 	progress := Progress{Step: Fetching, Archive: n, TotalBytes: total, Began: a.store.now()}
-	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), tell: func(bytes int64) {
+	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), most: mostBytes(a.Detail.Plan), tell: func(bytes int64) {
 		now := progress
 		now.Bytes = bytes
 		a.show(ctx, now)
@@ -172,7 +172,7 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 
 // packed waits until the source has made archive n.
 func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
-	began := a.store.now()
+	began, wait := a.store.now(), pollPacked
 	for {
 		p, err := a.link.pack(ctx, a.ID, n)
 		switch {
@@ -187,12 +187,14 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 		select {
 		case <-ctx.Done():
 			return p, context.Cause(ctx)
-		case <-time.After(pollPacked):
+		case <-time.After(wait):
 		}
+		wait = min(2*wait, 40*pollPacked)
 	}
 }
 
-// pollPacked is how often it is asked whether an archive is there; the source answers as soon as it is.
+// pollPacked is after what time it is asked again whether an archive is there, at first; the source answers as soon as it is,
+// and one that answers at once that it is not is asked less and less often.
 const pollPacked = 50 * time.Millisecond
 
 // heal removes what did not come whole, so that it is fetched again; where the archive is at fault, and nobody can say which

@@ -170,13 +170,19 @@ func (r *Receiver) begun(ctx context.Context, a Arrival, plan Plan, link *Link, 
 	return Move{}, errors.Join(why, link.abort(ctx, plan.Move, "the other operator could not begin"))
 }
 
+// mostTotal is more than any instance has, in bytes: no sum of it overflows.
+const mostTotal = 1 << 50
+
 // moveID is the form of a move's id: it names folders.
 var moveID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
 // admits says what is against a move before it begins.
 func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
-	if p.Source != a.Peer || p.Person == "" || p.Charge != 0 {
+	if p.Source != a.Peer || p.Person == "" || len(p.Person) > 200 || len(p.Owner) > 1000 || len(p.Stays) > 100 || p.Charge != 0 {
 		return fmt.Errorf("%w: its plan is about something else, or for money", ErrRefused)
+	}
+	if p.Total.Bytes < 0 || p.Total.Bytes > mostTotal || p.Total.Records < 0 || p.Total.Records > mostTotal>>17 {
+		return fmt.Errorf("%w: its plan has %d records of %d bytes", ErrRefused, p.Total.Records, p.Total.Bytes)
 	}
 	room, limited, err := r.opt.Room(ctx, a.Person)
 	if err != nil {

@@ -351,7 +351,7 @@ func (o *operator) receiverOptions(p *process) move.ReceiverOptions {
 func (o *operator) connect(p *process, to, tokens string) *move.Link {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	client := &http.Client{Transport: o.weather}
+	client := &http.Client{Transport: o.weather, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return &move.Link{URL: o.trusted[to].server.URL, Plain: client, Send: func(ctx context.Context, method, url string, header http.Header, body []byte) (*http.Response, error) {
 		if err := p.point(); err != nil {
 			return nil, err
