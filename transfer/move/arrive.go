@@ -165,7 +165,7 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 	}
 	report, err := a.loaded(ctx, n, packed)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRoom) {
-		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault)))
+		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault) || errors.Is(err, transfer.ErrRefused)))
 	}
 	return packed, report, err
 }
@@ -198,7 +198,7 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 const pollPacked = 50 * time.Millisecond
 
 // heal removes what did not come whole, so that it is fetched again; where the archive is at fault, and nobody can say which
-// file, that is all of it.
+// file, or is not the one that it should be, that is all of it.
 func (a *arrival) heal(n int, packed Packed, fault bool) error {
 	dir := a.folder(a.ID, n)
 	names, err := archive.Damaged(filepath.Join(dir, packed.Files[len(packed.Files)-1].Name))

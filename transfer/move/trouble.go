@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
 // do takes one move a step further, or learns why it cannot be.
@@ -90,6 +91,9 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	}
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		e.Detail.Trouble = why.Error()
+		if errors.Is(why, transfer.ErrRefused) {
+			e.Detail.Tries = max(e.Detail.Tries, 10) // all of it comes again: not so often
+		}
 		if !e.Detail.Paused {
 			e.Due = r.store.now().Add(r.work.backoff(e.Detail.Tries))
 		}

@@ -38,6 +38,8 @@ type weather struct {
 	mu     sync.Mutex
 	fate   func(r *http.Request) fate // nil: always fair
 	answer func(r *http.Request, a *http.Response)
+	path   func(string) string // nil: as it is
+	as     string              // the consent with which the other path is asked for
 }
 
 var errWeather = errors.New("the network broke down")
@@ -55,10 +57,22 @@ func (w *weather) lie(f func(*http.Request, *http.Response)) {
 	w.answer = f
 }
 
+// redirect has something else answered than what was asked for.
+func (w *weather) redirect(path func(string) string, as string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.path, w.as = path, as
+}
+
 func (w *weather) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
-	will, lie := w.fate, w.answer
+	will, lie, path, as := w.fate, w.answer, w.path, w.as
 	w.mu.Unlock()
+	if path != nil && path(r.URL.Path) != r.URL.Path {
+		r = r.Clone(r.Context())
+		r.URL.Path = path(r.URL.Path)
+		r.Header.Set("X-Consent", as)
+	}
 	f := fair
 	if will != nil {
 		f = will(r)
