@@ -49,8 +49,10 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	if _, err := g.openHome(ctx); err != nil {
 		return err
 	}
+	// An operator is where its statement says: none sends us elsewhere.
+	direct := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	s.peers = &peer.Directory{Pins: g.pins}
-	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: http.DefaultClient}
+	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: direct}
 	if s.sender, err = move.OpenSender(ctx, s.db, s.ledger, s.senderOptions(g, partyOf(signed))); err != nil {
 		return err
 	}
@@ -187,7 +189,8 @@ func staging(g *gateway) move.Staging {
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Adopt: g.home.Adopt,
+		Adopt:   g.home.Adopt,
+		Release: g.home.Release,
 		Into: func(ctx context.Context, person string) (operators.Target, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {

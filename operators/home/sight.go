@@ -199,7 +199,7 @@ func (i *Instance) Room(ctx context.Context) (used, quota int64, err error) {
 // ReadOnly reports whether the instance is read-only now. A change finds that out by itself; this is for who would send
 // much first.
 func (i *Instance) ReadOnly(ctx context.Context) (readOnly bool, err error) {
-	err = i.home.db.Read.QueryRowContext(ctx, `SELECT read_only FROM home_instance WHERE id = $1`, i.id).Scan(&readOnly)
+	err = i.home.db.Read.QueryRowContext(ctx, `SELECT read_only OR held FROM home_instance WHERE id = $1`, i.id).Scan(&readOnly)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = i.gone()
 	}
