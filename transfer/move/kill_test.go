@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -18,35 +19,39 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 )
 
-// TestKilledAtEveryStep kills either side at each of the calls that it makes while somebody moves, one kill a move, and starts
-// it again over the same database and folders. The person arrives each time.
+// TestKilledAtEveryStep kills either side again and again while somebody moves, and starts it over the same database and
+// folders each time: first at its n-th call, for each n, and then after as many more. The person arrives each time.
 func TestKilledAtEveryStep(t *testing.T) {
+	const every = 9
 	a, b := pair(t)
 	for _, dies := range []*operator{a, b} {
-		for call := int64(1); ; call++ {
+		kills := 0
+		for first := range int64(every) {
 			p := name()
 			a.lives(p)
 			j := &journey{t: t, person: p, a: a, b: b, consent: a.leaves(p, b)}
-			process := dies.restart(call)
-			for began := time.Now(); j.id == ""; { // the beginning is asked for again as a person would
-				m, err := b.running().Receiver.Begin(t.Context(), move.Arrival{Person: p, Peer: a.id, Tokens: j.consent})
-				j.id = m.ID
-				if err != nil && process.ctx.Err() != nil {
-					process = dies.restart(0)
+			process := dies.restart(first + 1)
+			revive := func() {
+				if process.ctx.Err() == nil {
+					return
 				}
-				if time.Since(began) > 10*time.Second {
-					t.Fatalf("call %d of %s: %v", call, dies.id, err)
+				after := int64(every)
+				if kills++; kills%10 == 0 {
+					after = 0 // a step may need more calls than that
 				}
+				process = dies.restart(after)
 			}
-			j.until("it is killed, or over", func() bool { return process.ctx.Err() != nil || j.come().Done })
-			killed := process.ctx.Err() != nil
+			j.until("it begins", func() bool { // it is asked for again, as a person would
+				m, _ := b.running().Receiver.Begin(t.Context(), move.Arrival{Person: p, Peer: a.id, Tokens: j.consent})
+				j.id = m.ID
+				revive()
+				return j.id != ""
+			})
+			j.until("it is over", func() bool { revive(); return j.come().Done })
 			dies.restart(0)
 			j.arrives()
-			if !killed && process.dies > 0 {
-				t.Logf("%s makes %d calls", dies.id, call-1)
-				break
-			}
 		}
+		t.Logf("%s was killed %d times", dies.id, kills)
 	}
 }
 
@@ -227,4 +232,25 @@ func (o *operator) damages(t *testing.T, size int64) (n int) {
 		n++
 	}
 	return n
+}
+
+// TestFenceWhoseAnswerIsLost fences, and the destination never hears of it until the fence has been lifted: it learns which
+// epoch comes next.
+func TestFenceWhoseAnswerIsLost(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p)
+	b.weather.set(func(r *http.Request) fate {
+		if strings.HasSuffix(r.URL.Path, "/fence") {
+			return unanswered
+		}
+		return fair
+	})
+	j := begins(t, p, a, b)
+	j.until("it is fenced", func() bool { return j.left().Stage == move.Fenced })
+	b.weather.set(stopsAt("/fence"))
+	a.ahead.Store(int64(2 * time.Minute))
+	j.until("it is lifted", func() bool { return j.left().Stage == move.Planned })
+	b.weather.set(nil)
+	j.arrives()
 }
