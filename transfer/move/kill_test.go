@@ -254,3 +254,27 @@ func TestFenceWhoseAnswerIsLost(t *testing.T) {
 	b.weather.set(nil)
 	j.arrives()
 }
+
+// TestDeltaFromBeforeTheFence has the last delta made under a fence that is lifted before it is fetched. The person writes,
+// and under the next fence that delta is not the last one.
+func TestDeltaFromBeforeTheFence(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p)
+	b.weather.set(func(r *http.Request) fate {
+		if strings.Contains(r.URL.Path, "/archives/2/") {
+			return lost
+		}
+		return fair
+	})
+	j := begins(t, p, a, b)
+	j.until("the delta is made", func() bool { return j.left().Packed == 3 })
+	b.weather.set(stopsAt("/fence"))
+	a.ahead.Store(int64(2 * time.Minute))
+	j.until("the fence is lifted", func() bool { return j.left().Stage == move.Planned })
+	if err := jot(a.instance(t, p), "between the fences", "x"); err != nil {
+		t.Fatal(err)
+	}
+	b.weather.set(nil)
+	j.arrives()
+}
