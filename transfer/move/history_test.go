@@ -44,7 +44,7 @@ func (d *dice) of(percent int) bool { return d.n(100) < percent }
 // their minds, and checks after each history that everything that must hold does.
 func TestRandomHistories(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		long, seed := 10*time.Second, time.Now().UnixNano()%1_000_000
+		long, seed := 7*time.Second, time.Now().UnixNano()%1_000_000
 		other := dbtest.SQLite
 		if !db.Embedded() {
 			long, other = 5*time.Second, dbtest.Postgres

@@ -105,11 +105,17 @@ func (j *journey) come() move.Arriving {
 	return m
 }
 
+// patience is how long something may take on a machine that has much else to do.
+const patience = 30 * time.Second
+
 // until waits for something that is to come.
 func (j *journey) until(what string, is func() bool) {
 	j.t.Helper()
 	for began := time.Now(); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > patience && j.id == "" {
+			j.t.Fatalf("%s: not after %s", what, patience)
+		}
+		if time.Since(began) > patience && j.id != "" {
 			a, b := j.left(), j.come()
 			j.t.Fatalf("%s: not after %s; the source is %s %d (%s), the destination %s %d (trouble %q, why %q)", what, time.Since(began).Round(time.Second), a.Stage, a.Epoch, a.Why, b.Stage, b.Epoch, b.Trouble, b.Why)
 		}

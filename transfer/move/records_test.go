@@ -31,18 +31,30 @@ func TestPoisonedRecordDoesNotAbort(t *testing.T) {
 // forgets removes the files of blobs of a size, and returns how many there were.
 func (o *operator) forgets(t *testing.T, size int64) (n int) {
 	t.Helper()
+	for _, name := range o.blobs(t, size) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// blobs are the files of an operator's blobs that have a size.
+func (o *operator) blobs(t *testing.T, size int64) (names []string) {
+	t.Helper()
 	err := filepath.WalkDir(filepath.Join(o.dir, "blobs"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		info, err := d.Info()
 		if err == nil && info.Size() == size {
-			n, err = n+1, os.Remove(name)
+			names = append(names, name)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return names
 }
