@@ -38,7 +38,7 @@ func (s *server) openDesk(ctx context.Context, g *gateway) error {
 		signer, err := store.Signer(ctx, statement.UseArchive)
 		return signer.Signer, err
 	}}
-	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
+	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: s.operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
 	return nil
 }
 
