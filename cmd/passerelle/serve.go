@@ -126,6 +126,7 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
+	mux       *http.ServeMux                                   // the routes
 	peers     *peer.Directory                                  // the operators that are trusted
 	visits    *peer.Clients                                    // how we call them
 	sender    *move.Sender                                     // lets persons leave

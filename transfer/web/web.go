@@ -17,11 +17,13 @@ import (
 //go:embed templates
 var files embed.FS
 
-// Options are what the pages need. Both must be set.
+// Options are what the pages need. All must be set.
 type Options struct {
 	Takeouts *transfer.Takeouts
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
+	// Catalogue is what can be taken out here; its words are those of the pages.
+	Catalogue func() (*transfer.Catalogue, error)
 }
 
 // Web is the pages.
