@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/passerelle-cloud/passerelle/compliance"
+	"github.com/passerelle-cloud/passerelle/compliance/dataact"
 	"github.com/passerelle-cloud/passerelle/compliance/dga"
 	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -16,6 +17,8 @@ func applies(law string, roles []string) bool {
 		return slices.Contains(roles, dga.Role)
 	case "PSD2", "RTS 2018/389":
 		return psd2.Applies(roles)
+	case "Data Act":
+		return dataact.Applies(roles)
 	}
 	return true
 }
@@ -29,7 +32,7 @@ func article(law, number string, text map[string]string, how ...compliance.How) 
 // Articles returns the duties that this program has to do with, and how each is kept. The words are ours: the law is in the
 // Official Journal.
 func Articles() []compliance.Article {
-	return slices.Concat(gdprArticles(), dgaArticles(), psd2Articles())
+	return slices.Concat(gdprArticles(), dgaArticles(), psd2Articles(), dataActArticles())
 }
 
 func gdprArticles() []compliance.Article {

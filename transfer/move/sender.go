@@ -90,6 +90,10 @@ type leaving struct {
 	Erased     time.Time `json:"erased,omitzero"`
 	// Certificate says what was erased.
 	Certificate string `json:"certificate,omitempty"`
+	// When the person had authorised what was committed when, and whether they had prolonged it.
+	Given     time.Time `json:"given,omitzero"`
+	Prolonged bool      `json:"prolonged,omitempty"`
+	Committed time.Time `json:"committed,omitzero"`
 }
 
 // OpenSender returns the source, and makes its tables if there are none.
@@ -115,6 +119,8 @@ type Authorisation struct {
 	Person      string
 	Destination string // id of the operator
 	Until       time.Time
+	Given       time.Time // when the person said yes
+	Prolonged   bool      // the person gave more time since
 }
 
 // Begin begins a move, or finds the one that the authorisation is of, and says what will move.
