@@ -206,7 +206,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-func TestServeTLS(t *testing.T) {
+func TestArticle32ServeTLS(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
