@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/passerelle-cloud/passerelle/formats/archive"
+	"github.com/passerelle-cloud/passerelle/formats/statement"
 )
 
 // TestDataActArticle25_2gTerms: a gateway does not start with terms that the law does not allow.
@@ -36,5 +39,17 @@ func TestDataActArticle25_2gCalendarDays(t *testing.T) {
 				t.Fatalf("moved on %s, erased on %s", moved, moved.Add(kept(30)).In(zone))
 			}
 		}
+	}
+}
+
+// TestDataActArticle25_2gKept: what is promised is what is done.
+func TestDataActArticle25_2gKept(t *testing.T) {
+	terms := switchFlags{RetainMoved: 45}.switching()
+	s := &server{switching: &terms}
+	if got := s.senderOptions(&gateway{}, archive.Party{}).Retain; got < 45*24*time.Hour || got != kept(45) {
+		t.Errorf("kept for %s", got)
+	}
+	if facts := s.operatorFacts(statement.Operator{}); facts.Switching.Retained != 45 || !facts.Switching.Erased {
+		t.Errorf("%+v", facts)
 	}
 }

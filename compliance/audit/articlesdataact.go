@@ -24,7 +24,7 @@ func dataActArticles() []compliance.Article {
 		"25(2)(a)": {checks: []string{checkMoved}, tests: []string{pack + "25_2a", "consent.TestDataActArticle25Authorised", "compliance/audit.TestDataActArticle25Checks"}, where: desk},
 		"25(2)(d)": {tests: []string{pack + "25_2d"}},
 		"25(2)(e)": {tests: []string{"cmd/passerelle.TestDataActArticle26True"}, where: register},
-		"25(2)(g)": {checks: []string{checkKept}, tests: []string{pack + "25_2g", "cmd/passerelle.TestDataActArticle25_2gTerms", "cmd/passerelle.TestDataActArticle25_2gCalendarDays", "compliance/audit.TestDataActArticle25Checks"}},
+		"25(2)(g)": {checks: []string{checkKept}, tests: []string{pack + "25_2g", "cmd/passerelle.TestDataActArticle25_2gTerms", "cmd/passerelle.TestDataActArticle25_2gKept", "cmd/passerelle.TestDataActArticle25_2gCalendarDays", "compliance/audit.TestDataActArticle25Checks"}},
 		"25(2)(h)": {checks: []string{checkErased}, tests: []string{pack + "25_2h", "compliance/audit.TestDataActArticle25Checks"}},
 		"25(3)(a)": {tests: []string{pack + "25_3a"}},
 		"25(4)":    {why: says("Nothing in this program makes a move take longer. Where something else does, people must say so; the register of requests keeps a clock.", "Rien dans ce programme n’allonge un déménagement. Si autre chose le fait, des humains doivent le dire ; le registre des demandes tient un délai.")},
