@@ -52,3 +52,11 @@ type Article struct {
 	Where  string            `json:"where,omitempty"`  // page of the desk, or command
 	Why    map[string]string `json:"why,omitempty"`    // for ByPeople: why no program can, and who does
 }
+
+// AddMonths counts months as Regulation (EEC, Euratom) 1182/71 article 3(2)(c) does: to the same day of a later month, or
+// to its last day where it has no such day.
+func AddMonths(t time.Time, months int) time.Time {
+	first := time.Date(t.Year(), t.Month()+time.Month(months), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())
+	last := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(t.Day(), last)-1)
+}

@@ -56,8 +56,19 @@ const (
 type OperatorFacts struct {
 	ID           string   `json:"id"`
 	Country      string   `json:"country,omitempty"`
-	Roles        []string `json:"roles,omitempty"` // "intermediary", "aisp", "aspsp"
+	Roles        []string `json:"roles,omitempty"` // "intermediary", "hosting", "aisp", "aspsp"
 	Registration []string `json:"registration,omitempty"`
+	// Switching is what it promises to who moves from here to another operator; nil: nothing is said.
+	Switching *Switching `json:"switching,omitempty"`
+}
+
+// Switching is what an operator's terms say to persons who move to another operator.
+type Switching struct {
+	Notice   int  `json:"notice"`   // days that they wait before the move begins
+	Retained int  `json:"retained"` // days for which they can come back for their data after the move
+	Erased   bool `json:"erased"`   // afterwards all of it is erased
+	Charge   int  `json:"charge"`   // what the move costs them, in euro
+	Cost     int  `json:"cost"`     // what the move costs the operator, in euro
 }
 
 // ServiceFacts say who asks.

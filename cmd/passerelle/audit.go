@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/compliance/dataact"
 	"github.com/passerelle-cloud/passerelle/compliance/dga"
 	"github.com/passerelle-cloud/passerelle/compliance/drafts"
 	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
@@ -16,7 +17,7 @@ import (
 
 // packs are all rule packs that there are.
 func packs() []consent.Pack {
-	return []consent.Pack{gdpr.Pack(), dga.Pack(), psd2.Pack(), drafts.FIDA(), drafts.PSR()}
+	return []consent.Pack{gdpr.Pack(), dga.Pack(), psd2.Pack(), dataact.Pack(), drafts.FIDA(), drafts.PSR()}
 }
 
 // packsFor are those that apply to an operator with these roles: the baseline, and what each role adds.
@@ -27,6 +28,9 @@ func packsFor(roles []string) []consent.Pack {
 	}
 	if psd2.Applies(roles) {
 		list = append(list, psd2.Pack())
+	}
+	if dataact.Applies(roles) {
+		list = append(list, dataact.Pack())
 	}
 	return list
 }

@@ -70,7 +70,7 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	if s.db, err = g.openDB(ctx); err != nil {
 		return err
 	}
-	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles()), Proofs: g.proofs}
+	options := consent.Options{Operator: s.operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles()), Proofs: g.proofs}
 	if s.events != nil {
 		options.Decided, options.Erased = s.events.Changed, s.events.Erase
 	}
@@ -86,8 +86,8 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	return oauth.Migrate(ctx, s.db)
 }
 
-func operatorFacts(o statement.Operator) consent.OperatorFacts {
-	f := consent.OperatorFacts{ID: string(o.ID), Country: o.Country, Roles: o.DeclaredRoles()}
+func (s *server) operatorFacts(o statement.Operator) consent.OperatorFacts {
+	f := consent.OperatorFacts{ID: string(o.ID), Country: o.Country, Roles: o.DeclaredRoles(), Switching: s.switching}
 	for _, r := range o.Registrations {
 		f.Registration = append(f.Registration, r.Scheme+":"+r.Value)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 	"net/http"
+	"time"
 
 	complianceapi "github.com/passerelle-cloud/passerelle/compliance/api"
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
@@ -38,8 +39,21 @@ func (s *server) openDesk(ctx context.Context, g *gateway) error {
 		signer, err := store.Signer(ctx, statement.UseArchive)
 		return signer.Signer, err
 	}}
-	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: operatorFacts(signed.Statement.Operator), Trust: g.ownTrust})
+	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: s.operatorFacts(signed.Statement.Operator), Trust: g.ownTrust, Switched: s.switched})
 	return nil
+}
+
+// switched are the moves from here that have happened, as auditors see them.
+func (s *server) switched(ctx context.Context, since time.Time) ([]audit.Switched, error) {
+	if s.sender == nil { // of a command, and not of a gateway that runs
+		return nil, nil
+	}
+	moves, err := s.sender.Switched(ctx, since)
+	list := make([]audit.Switched, len(moves))
+	for i, m := range moves {
+		list[i] = audit.Switched{Consent: m.Consent, To: m.Peer, Given: m.Given, Prolonged: m.Prolonged, Moved: m.Committed, Until: m.Until, Erased: m.Erased}
+	}
+	return list, err
 }
 
 // ownTrust is how somebody who knows our statement checks our log.

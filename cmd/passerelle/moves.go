@@ -111,7 +111,8 @@ func (s *server) senderOptions(g *gateway, own archive.Party) move.SenderOptions
 			}
 			return err == nil && c.Valid(time.Now()), err
 		},
-		Erase: func(ctx context.Context, person string) (string, error) { return s.eraseMoved(ctx, g, person) },
+		Erase:  func(ctx context.Context, person string) (string, error) { return s.eraseMoved(ctx, g, person) },
+		Retain: kept(s.switching.Retained),
 	}
 }
 

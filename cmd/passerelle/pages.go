@@ -83,7 +83,8 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g)})
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
+		Catalogue: func() (*transfer.Catalogue, error) { return s.catalogue(operator.LegalName) }})
 	return err
 }
 

@@ -150,7 +150,7 @@ func TestPaymentServices(t *testing.T) {
 
 // TestPacksByRole: which laws bind an operator follows from its roles.
 func TestPacksByRole(t *testing.T) {
-	for roles, want := range map[string]string{"": "gdpr", "intermediary": "gdpr dga", "aspsp": "gdpr psd2", "aisp": "gdpr psd2", "intermediary aisp aspsp": "gdpr dga psd2"} {
+	for roles, want := range map[string]string{"": "gdpr", "intermediary": "gdpr dga", "hosting": "gdpr dataact", "intermediary hosting": "gdpr dga dataact", "aspsp": "gdpr psd2", "aisp": "gdpr psd2", "intermediary aisp aspsp": "gdpr dga psd2"} {
 		var names []string
 		for _, pack := range packsFor(strings.Fields(roles)) {
 			names = append(names, pack.Name)

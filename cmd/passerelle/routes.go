@@ -19,12 +19,14 @@ import (
 // routes lists everything that a gateway serves. openapi.yaml says the same.
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
+	s.mux = mux
 	mux.Handle("GET /log/", http.StripPrefix("/log", s.ledger.Handler(s.log)))
 	mux.Handle("POST /witness/add-checkpoint", http.StripPrefix("/witness", s.witness.Handler()))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /.well-known/passerelle-operator", peer.Publish(s.statement, s.log))
+	mux.HandleFunc("GET /.well-known/passerelle-formats", s.transfer.FormatsJSON)
 
 	// Services ask, and get tokens.
 	for _, path := range []string{oauth.PathServer, oauth.PathOpenID} {
@@ -103,6 +105,8 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.web.Redirect(w, r, "/consents") })
 	mux.HandleFunc("GET /assets/", webui.Assets(s.web.UI, s.account.UI, s.transfer.UI, s.deskWeb.UI))
 	mux.HandleFunc("GET /legal/{slug}", s.web.Legal)
+	mux.HandleFunc("GET /formats", s.transfer.Formats)
+	mux.HandleFunc("GET /formats/schemas/{name}", s.transfer.Schema)
 
 	mux.HandleFunc("GET /sign-in", s.account.SignIn)
 	mux.HandleFunc("POST /sign-in", s.account.DoSignIn)

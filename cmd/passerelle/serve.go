@@ -52,6 +52,7 @@ type serveCommand struct {
 	PSD2Trust  string   `name:"psd2-trust" help:"File with the authorities (PEM) that issue qualified certificates to payment service providers: from the Union's trusted lists. For operators that keep accounts (role aspsp)." env:"PASSERELLE_PSD2_TRUST" type:"existingfile" placeholder:"FILE"`
 	Local      bool     `help:"Let services be on this machine, for trying things out: their keys and events may be at private addresses." env:"PASSERELLE_LOCAL"`
 	pageFlags
+	switchFlags
 	LogJSON bool `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
 }
 
@@ -71,6 +72,9 @@ func (c *serveCommand) Run(ctx context.Context, p *program) (err error) {
 		return fmt.Errorf("%w: --mtls-listen needs --tls-cert and --tls-key", errUsage)
 	case (c.MTLSListen == "") != (c.MTLSURL == ""):
 		return fmt.Errorf("%w: --mtls-listen and --mtls-url go together", errUsage)
+	}
+	if err := c.check(time.Now()); err != nil {
+		return err
 	}
 	g, err := p.openGateway()
 	if err != nil {
@@ -129,13 +133,16 @@ type server struct {
 	receiver  *move.Receiver  // lets persons come, and ask has another operator asked
 	ask       func(ctx context.Context, person, operator string) (string, error)
 	dav       *dav.Handler
+	mux       *http.ServeMux                                   // the routes
+	switching *consent.Switching                               // what is promised to who leaves; nil: nobody can leave through this process
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	log       *slog.Logger
 }
 
 func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger, url string) (*server, error) {
-	s := &server{metrics: prometheus.NewRegistry(), log: log, statement: g.statement}
+	terms := c.switching()
+	s := &server{metrics: prometheus.NewRegistry(), log: log, statement: g.statement, switching: &terms}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options, err := g.ledgerOptions(ctx)
 	if err != nil {

@@ -206,7 +206,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-func TestServeTLS(t *testing.T) {
+func TestArticle32ServeTLS(t *testing.T) {
 	certificate, key, cert := selfSigned(t)
 	g := runGateway(t, t.TempDir(), "--tls-cert", certificate, "--tls-key", key)
 	if !strings.HasPrefix(g.url, "https://") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,13 +62,16 @@ func openSource(ctx context.Context, g *gateway, spec string) (operators.Source,
 
 const targetsHelp = "home:NAME (an instance of this gateway, made if there is none), cozy:FOLDER (for a Cozy to import) or dir:PATH (a folder)"
 
+// targets are what this program can write an instance to.
+func targets() []string { return []string{"home", "cozy", "dir"} }
+
 // checkTarget says at once what is wrong with a specification, without opening what it names.
 func checkTarget(spec string) error {
 	scheme, rest, _ := strings.Cut(spec, ":")
 	switch {
 	case rest == "":
 		return fmt.Errorf("%w: %q does not name a target: give %s", errUsage, spec, targetsHelp)
-	case scheme != "home" && scheme != "cozy" && scheme != "dir":
+	case !slices.Contains(targets(), scheme):
 		return fmt.Errorf("%w: there is no target %q: give %s", errUsage, scheme, targetsHelp)
 	case scheme == "home":
 		return home.CheckName(rest)

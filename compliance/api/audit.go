@@ -332,11 +332,12 @@ func (a *API) Registers(q *asking) error {
 		Consents  int64    `json:"consents"` // 0: few
 	}
 	shown := struct {
-		Refused     []refused      `json:"refused"`
-		Suspensions []suspension   `json:"suspensions"`
-		Abroad      []abroad       `json:"third_countries"`
-		Matters     []audit.Matter `json:"matters"`
-	}{[]refused{}, []suspension{}, []abroad{}, r.Matters}
+		Refused     []refused        `json:"refused"`
+		Suspensions []suspension     `json:"suspensions"`
+		Abroad      []abroad         `json:"third_countries"`
+		Matters     []audit.Matter   `json:"matters"`
+		Moves       []audit.Switched `json:"moves"`
+	}{[]refused{}, []suspension{}, []abroad{}, r.Matters, r.Moves}
 	for _, x := range r.Refused {
 		shown.Refused = append(shown.Refused, refused(x))
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/passerelle-cloud/passerelle/compliance"
+	"github.com/passerelle-cloud/passerelle/compliance/dataact"
 	"github.com/passerelle-cloud/passerelle/compliance/dga"
 	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -16,6 +17,8 @@ func applies(law string, roles []string) bool {
 		return slices.Contains(roles, dga.Role)
 	case "PSD2", "RTS 2018/389":
 		return psd2.Applies(roles)
+	case "Data Act":
+		return dataact.Applies(roles)
 	}
 	return true
 }
@@ -29,7 +32,7 @@ func article(law, number string, text map[string]string, how ...compliance.How) 
 // Articles returns the duties that this program has to do with, and how each is kept. The words are ours: the law is in the
 // Official Journal.
 func Articles() []compliance.Article {
-	return slices.Concat(gdprArticles(), dgaArticles(), psd2Articles())
+	return slices.Concat(gdprArticles(), dgaArticles(), psd2Articles(), dataActArticles())
 }
 
 func gdprArticles() []compliance.Article {
@@ -63,7 +66,7 @@ func gdprArticles() []compliance.Article {
 		"7(1)":    {checks: []string{checkProof, checkInLog}, tests: []string{"compliance/gdpr.TestArticle7", "consent.TestNoticeMustHaveBeenShown", "compliance/audit.TestEvidence"}, where: "/desk/questions"},
 		"7(3)":    {checks: []string{checkAfterEnd, checkMeasured}, tests: []string{"cmd/passerelle.TestWalk", "consent.TestWithdrawnWhileOpen"}, where: "/desk/withdrawals"},
 		"9(2)(a)": {tests: []string{"compliance/gdpr.TestArticle9"}},
-		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
+		"12(3)":   {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12_3Clock"}, where: "/desk/registers", why: says("What a person asks in a letter, people answer. The register keeps the clock.", "Ce qu’une personne demande par lettre, des humains y répondent. Le registre tient le délai.")},
 		"13":      {checks: []string{checkInformed}, tests: []string{"consent.TestIncompleteService", "compliance/gdpr.TestArticle13"}},
 		"14":      {checks: []string{checkInformed}, tests: []string{"compliance/gdpr.TestArticle13"}},
 		"15":      {tests: []string{"consent.TestArticle15Kept", "cmd/passerelle.TestWalk"}},
@@ -73,9 +76,9 @@ func gdprArticles() []compliance.Article {
 		"20":      {tests: []string{"compliance/gdpr.TestArticle20", "cmd/passerelle.TestDemo", "transfer.TestTakeout"}},
 		"25":      {tests: []string{"compliance/audit.TestPseudonyms", "compliance/audit.TestSmallNumbers"}},
 		"30":      {tests: []string{"compliance/audit.TestArticle30Processing"}, why: says("What the operator does besides this program, people must add.", "Ce que l’opérateur fait en dehors de ce programme, des humains doivent l’ajouter.")},
-		"32":      {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
-		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
-		"34":      {tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: "/desk/registers", why: says("How high a risk is, and how whom it concerns is told, people must decide. The register shows what became of each breach.", "La hauteur du risque, et la manière d’informer, des humains doivent en décider. Le registre montre la suite de chaque violation.")},
+		"32":      {tests: []string{"cmd/passerelle.TestArticle32ServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly", "operators/keys.TestVaultPolicyKeepsPrivateKeysIn"}, why: says("How disks are encrypted and rooms are locked is the operator’s to say.", "Le chiffrement des disques et la garde des locaux relèvent de l’opérateur.")},
+		"33":      {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle33Clock"}, where: "/desk/registers", why: says("That a breach is one, people must see. The register keeps the clock.", "Qu’une violation en est une, des humains doivent le voir. Le registre tient le délai.")},
+		"34":      {tests: []string{"compliance/audit.TestArticle33Clock"}, where: "/desk/registers", why: says("How high a risk is, and how whom it concerns is told, people must decide. The register shows what became of each breach.", "La hauteur du risque, et la manière d’informer, des humains doivent en décider. Le registre montre la suite de chaque violation.")},
 		"44":      {tests: []string{"compliance/gdpr.TestArticle13", "compliance/dga.TestArticle12n"}, where: "/desk/registers"},
 	}, "gdpr")
 	return list
@@ -104,7 +107,7 @@ func dgaArticles() []compliance.Article {
 	}
 	const law = "/desk/registers"
 	fill(list, map[string]filling{
-		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle11Notification"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
+		"11(6)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle11Notification", "compliance/audit.TestDGAArticle11Clocks"}, why: says("It is people who send it, and who own the company.", "Ce sont des humains qui l’envoient, et qui possèdent la société.")},
 		"12(a)": {checks: []string{checkNeutral}, tests: []string{"compliance/dga.TestArticle12a"}},
 		"12(b)": {why: says("This program sells nothing and has no prices. What contracts say, people must read.", "Ce programme ne vend rien et n’a pas de tarifs. Les contrats, des humains doivent les lire.")},
 		"12(c)": {tests: []string{"consent/oauth.TestArticle12cSubjects"}, why: says("This program measures no use of persons: its figures name neither persons nor addresses. What operators add, people must look at.", "Ce programme ne mesure pas l’usage des personnes : ses chiffres ne nomment ni personnes ni adresses. Ce qu’un opérateur y ajoute, des humains doivent le regarder.")},
@@ -112,15 +115,15 @@ func dgaArticles() []compliance.Article {
 		"12(e)": {tests: []string{"compliance/dga.TestArticle12e"}},
 		"12(f)": {tests: []string{"consent.TestArticle12fRefusalsAreCounted"}, where: law, why: says("Whether criteria are fair, people must judge.", "L’équité des critères, des humains doivent en juger.")},
 		"12(g)": {tests: []string{"consent.TestArticle12gSuspensionStopsAtOnce"}, where: law},
-		"12(h)": {tests: []string{"cmd/passerelle.TestDemo", "cmd/passerelle.TestOpenFilesAndBack"}, why: says("That somebody runs the last export is for the operator’s continuity plan.", "Que quelqu’un lance le dernier export relève du plan de continuité de l’opérateur.")},
-		"12(i)": {tests: []string{"cmd/passerelle.TestDemo", "operators/cozy.TestTargetConformance"}},
-		"12(j)": {where: law, why: says("Contracts with hosts, and orders of foreign courts, are not a program’s.", "Les contrats d’hébergement et les injonctions étrangères ne relèvent pas d’un programme.")},
-		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
-		"12(l)": {tests: []string{"cmd/passerelle.TestServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly"}, why: says("As for GDPR art. 32.", "Comme pour l’article 32 du RGPD.")},
+		"12(h)": {tests: []string{"cmd/passerelle.TestDGAArticle12hOperatorGone", "cmd/passerelle.TestOpenFilesAndBack"}, why: says("That somebody runs the last export is for the operator’s continuity plan.", "Que quelqu’un lance le dernier export relève du plan de continuité de l’opérateur.")},
+		"12(i)": {tests: []string{"cmd/passerelle.TestDemo", "cmd/passerelle.TestDGAArticle12hOperatorGone", "operators/cozy.TestDGAArticle12iTargetConformance"}},
+		"12(j)": {tests: []string{"compliance/audit.TestDGAArticle12jThirdCountries"}, where: law, why: says("Contracts with hosts, and orders of foreign courts, are not a program’s.", "Les contrats d’hébergement et les injonctions étrangères ne relèvent pas d’un programme.")},
+		"12(k)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestDGAArticle12kClock"}, where: law, why: says("That a use was without right, people must see. The register keeps the clock.", "Qu’un usage est sans droit, des humains doivent le voir. Le registre tient le délai.")},
+		"12(l)": {tests: []string{"cmd/passerelle.TestArticle32ServeTLS", "operators/keys.TestSecretFilesAreTheirOwnersOnly"}, why: says("As for GDPR art. 32.", "Comme pour l’article 32 du RGPD.")},
 		"12(m)": {checks: []string{checkProof}, tests: []string{"compliance/dga.TestArticle12m", "consent/web.TestDecide"}},
 		"12(n)": {checks: []string{checkInformed}, tests: []string{"compliance/dga.TestArticle12n", "cmd/passerelle.TestWalk"}},
-		"12(o)": {checks: []string{checkInLog}, tests: []string{"consent/ledger.TestARealLedgerVerifies", "consent/ledger.TestTilesOverHTTP"}, where: "/desk/conduct"},
-		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestArticle12And33Clocks"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
+		"12(o)": {checks: []string{checkInLog}, tests: []string{"consent/ledger.TestDGAArticle12oARealLedgerVerifies", "consent/ledger.TestTilesOverHTTP"}, where: "/desk/conduct"},
+		"14(3)": {checks: []string{checkInTime}, tests: []string{"compliance/audit.TestDGAArticle14_3Clock"}, where: law, why: says("What is answered, people write. The register keeps the clock.", "La réponse, des humains l’écrivent. Le registre tient le délai.")},
 	}, "dga")
 	return list
 }

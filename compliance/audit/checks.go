@@ -18,16 +18,19 @@ import (
 // The checks, by name. Some look at each access or decision once, and go on where they ended; some look at how things
 // stand.
 const (
-	checkCovered  = "access-covered"   // every access was covered by the revision that its permit names
-	checkAfterEnd = "access-after-end" // nothing was read after its revision had ended
-	checkProof    = "consent-proven"   // who consented was known, and what they were shown is kept
-	checkInformed = "consent-informed" // purpose, retention, recipients, third countries, end: all are in it
-	checkRules    = "rules-held"       // the rules that judged say the same again
-	checkInLog    = "decision-in-log"  // the newest decisions are in the log as they are in the database
-	checkMeasured = "ending-measured"  // each ending took less than 2 seconds
-	checkTold     = "recipients-told"  // services acknowledged that consents ended; the silent ones are named
-	checkNeutral  = "operator-neutral" // no service belongs to the operator's own legal person
-	checkInTime   = "matters-in-time"  // breaches, requests and inquiries were dealt with in time
+	checkCovered  = "access-covered"    // every access was covered by the revision that its permit names
+	checkAfterEnd = "access-after-end"  // nothing was read after its revision had ended
+	checkProof    = "consent-proven"    // who consented was known, and what they were shown is kept
+	checkInformed = "consent-informed"  // purpose, retention, recipients, third countries, end: all are in it
+	checkRules    = "rules-held"        // the rules that judged say the same again
+	checkInLog    = "decision-in-log"   // the newest decisions are in the log as they are in the database
+	checkMeasured = "ending-measured"   // each ending took less than 2 seconds
+	checkTold     = "recipients-told"   // services acknowledged that consents ended; the silent ones are named
+	checkNeutral  = "operator-neutral"  // no service belongs to the operator's own legal person
+	checkInTime   = "matters-in-time"   // breaches, requests and inquiries were dealt with in time
+	checkMoved    = "moves-in-time"     // each move to another operator was over 30 days after the person's yes
+	checkKept     = "moved-data-kept"   // what had moved was there for 30 days more
+	checkErased   = "moved-data-erased" // and was erased then
 )
 
 const (
@@ -91,6 +94,7 @@ func (d *Desk) Evaluate(ctx context.Context) (done bool, err error) {
 	}
 	for name, look := range map[string]func(context.Context, *looked) error{
 		checkInLog: d.lookInLog, checkMeasured: d.lookAtEndings, checkTold: d.lookAtSilence, checkNeutral: d.lookAtServices, checkInTime: d.lookAtMatters,
+		checkMoved: d.lookAtSpeed, checkKept: d.lookAtRetrieval, checkErased: d.lookAtErasures,
 	} {
 		l := &looked{Finding: compliance.Finding{Check: name}}
 		if err := look(ctx, l); err != nil {

@@ -25,19 +25,23 @@ type Desk struct {
 	db       *sqldb.DB
 	operator consent.OperatorFacts
 	trust    func(context.Context) (Trusted, error)
+	switched func(ctx context.Context, since time.Time) ([]Switched, error)
 }
 
-// Options are what a desk needs besides. All must be set.
+// Options are what a desk needs besides. All but the last must be set.
 type Options struct {
 	Events   *events.Events
 	Operator consent.OperatorFacts
 	// Trust is how somebody else would check our log, for answers that rest on evidence.
 	Trust func(context.Context) (Trusted, error)
+	// Switched lists the moves to other operators that have happened and began at a time or later, the first one first; nil:
+	// nobody can move from here.
+	Switched func(ctx context.Context, since time.Time) ([]Switched, error)
 }
 
 // NewDesk returns the desk.
 func NewDesk(db *sqldb.DB, auditors *Auditors, maker Maker, opt Options) *Desk {
-	return &Desk{Auditors: auditors, Maker: maker, events: opt.Events, db: db, operator: opt.Operator, trust: opt.Trust}
+	return &Desk{Auditors: auditors, Maker: maker, events: opt.Events, db: db, operator: opt.Operator, trust: opt.Trust, switched: opt.Switched}
 }
 
 func (d *Desk) clock() time.Time { return d.Auditors.now() }

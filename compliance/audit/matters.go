@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/passerelle-cloud/passerelle/compliance"
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 )
@@ -41,9 +42,9 @@ func (k Kind) due(from time.Time, prolonged bool) time.Time {
 		return from.Add(72 * time.Hour)
 	case RightRequest:
 		if prolonged {
-			return addMonths(from, 3)
+			return compliance.AddMonths(from, 3)
 		}
-		return addMonths(from, 1)
+		return compliance.AddMonths(from, 1)
 	case Inquiry14:
 		return from.AddDate(0, 0, 30)
 	case Unauthorised:
@@ -54,14 +55,6 @@ func (k Kind) due(from time.Time, prolonged bool) time.Time {
 		return from.AddDate(0, 0, 15)
 	}
 	return time.Time{}
-}
-
-// addMonths counts months as Regulation (EEC, Euratom) 1182/71 article 3(2)(c) does: to the same day of a later month, or
-// to its last day where it has no such day.
-func addMonths(t time.Time, months int) time.Time {
-	first := time.Date(t.Year(), t.Month()+time.Month(months), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())
-	last := first.AddDate(0, 1, -1).Day()
-	return first.AddDate(0, 0, min(t.Day(), last)-1)
 }
 
 // Matter is something that an operator must deal with, and account for.
@@ -120,7 +113,7 @@ func (a *Auditors) ProlongMatter(ctx context.Context, id, why string) error {
 	m := Matter{ID: id}
 	return a.matter(ctx, "matter.prolonged", &m, func(tx *sql.Tx) error {
 		now := a.now()
-		return one(tx.ExecContext(ctx, `UPDATE audit_matter SET prolonged = $2 WHERE id = $1 AND kind = 'right' AND closed = 0 AND prolonged = '' AND noticed > $3`, id, why, addMonths(now, -1).UnixMicro()))
+		return one(tx.ExecContext(ctx, `UPDATE audit_matter SET prolonged = $2 WHERE id = $1 AND kind = 'right' AND closed = 0 AND prolonged = '' AND noticed > $3`, id, why, compliance.AddMonths(now, -1).UnixMicro()))
 	})
 }
 

@@ -192,6 +192,7 @@ type Registers struct {
 	Abroad      []consent.Abroad       `json:"abroad"`
 	Services    []*consent.Service     `json:"services"`
 	Matters     []Matter               `json:"matters"`
+	Moves       []Switched             `json:"moves"` // to other operators, the last ones
 }
 
 // shownRefused is how many counts of refusals are shown.
@@ -220,6 +221,9 @@ func (d *Desk) Registers(ctx context.Context, who *Auditor) (r *Registers, err e
 	if r.Services, err = d.Maker.Authority.Services(ctx); err != nil {
 		return nil, err
 	}
-	r.Matters, err = d.Matters(ctx, true)
+	if r.Matters, err = d.Matters(ctx, true); err != nil {
+		return nil, err
+	}
+	r.Moves, err = d.lastMoves(ctx)
 	return r, err
 }

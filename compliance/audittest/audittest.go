@@ -31,7 +31,9 @@ type Gateway struct {
 	Store       *keys.Files
 	Trust       audit.Trusted // what a regulator knows of it beforehand
 	VerifierKey string        // of its log
-	operator    consent.OperatorFacts
+	// Switched is what the desk is told of moves to other operators; nil: nobody can move.
+	Switched func(ctx context.Context, since time.Time) ([]audit.Switched, error)
+	operator consent.OperatorFacts
 }
 
 // New opens a gateway.
@@ -85,7 +87,7 @@ func (g *Gateway) OpenDesk(t testing.TB, clock func() time.Time, name string) (d
 	}
 	maker := g.Maker
 	maker.Told = g.Events.Of
-	desk = audit.NewDesk(g.DB, auditors, maker, audit.Options{Events: g.Events, Operator: g.operator, Trust: func(context.Context) (audit.Trusted, error) { return g.Trust, nil }})
+	desk = audit.NewDesk(g.DB, auditors, maker, audit.Options{Events: g.Events, Operator: g.operator, Trust: func(context.Context) (audit.Trusted, error) { return g.Trust, nil }, Switched: g.Switched})
 	now := time.Now()
 	if clock != nil {
 		now = clock()

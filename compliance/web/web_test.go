@@ -41,6 +41,9 @@ type office struct {
 func newOffice(t testing.TB, db *sqldb.DB) *office {
 	t.Helper()
 	o := &office{Gateway: audittest.New(t, db)}
+	o.Switched = func(context.Context, time.Time) ([]audit.Switched, error) {
+		return []audit.Switched{{Consent: "c-1", To: "<u>other", Given: time.Now().AddDate(0, 0, -3), Prolonged: true, Moved: time.Now(), Until: time.Now().AddDate(0, 0, 31)}}, nil
+	}
 	o.desk, o.code, o.who = o.OpenDesk(t, nil, "Ada <b>Contrôle</b>")
 	brands, err := brand.Single(brand.Brand{Name: "Maison"})
 	must(t, err)
@@ -157,6 +160,7 @@ func TestDesk(t *testing.T) {
 		"/desk/withdrawals?days=365":   "Des 365 derniers jours",
 		"/desk/numbers":                "Contacts",
 		"/desk/registers":              "&lt;u&gt;laptop",
+		"/desk/registers?":             "&lt;u&gt;other",
 		"/desk/conduct":                "A regardé les registres",
 	} {
 		if path == "/desk/conduct" {
@@ -166,7 +170,7 @@ func TestDesk(t *testing.T) {
 		if answer.StatusCode != 200 || !strings.Contains(text, says) {
 			t.Errorf("%s: %s, without %s\n%s", path, answer.Status, says, text)
 		}
-		for _, bad := range []string{"alice", "<script>alert", "<img src=x", "<b>abused", "<i>enough", "<u>laptop", "<b>Contr"} {
+		for _, bad := range []string{"alice", "<script>alert", "<img src=x", "<b>abused", "<i>enough", "<u>laptop", "<u>other", "<b>Contr"} {
 			if strings.Contains(text, bad) {
 				t.Errorf("%s shows %s", path, bad)
 			}
@@ -312,7 +316,7 @@ func TestInterface(t *testing.T) {
 	if status, got := o.call(t, "", http.MethodPost, "/admin/auditors", map[string]any{"name": "Bob", "authority": "ACPR"}); status != 200 || got["code"] == "" {
 		t.Error(status, got)
 	}
-	if status, got := o.call(t, "", http.MethodPost, "/admin/findings", nil); status != 200 || len(got["findings"].([]any)) != 10 {
+	if status, got := o.call(t, "", http.MethodPost, "/admin/findings", nil); status != 200 || len(got["findings"].([]any)) != 13 {
 		t.Error(status, got)
 	}
 	if status, _ := o.call(t, "", http.MethodPost, "/admin/evidence", map[string]string{"person": "alice", "service": "reader", "to": "a court"}); status != 200 {

@@ -181,7 +181,7 @@ func FuzzBundle(f *testing.F) {
 }
 
 // The real thing: a ledger on each database, over HTTP, with the reader that is everybody's.
-func TestARealLedgerVerifies(t *testing.T) {
+func TestDGAArticle12oARealLedgerVerifies(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		f := setup(t, db)
 		server := httptest.NewServer(f.Handler(slog.New(slog.DiscardHandler)))

@@ -19,6 +19,14 @@ import (
 // Format is the version that this package writes. Archives with the same major number are read.
 const Format = "passerelle-archive/1.0"
 
+// Standards are the open specifications that an archive follows, for those who read it without this program.
+func Standards() []string {
+	return []string{"BagIt 1.0 (RFC 8493)", "RO-Crate 1.1", "NDJSON", "JSON Schema 2020-12", "minisign", "age (where it is encrypted)"}
+}
+
+// RecordsFile is the file of each dataset's folder in which all of it is, without loss.
+const RecordsFile = recordsFile
+
 // The files of a bag, by their path in it.
 const (
 	bagitFile       = "bagit.txt"

@@ -48,15 +48,16 @@ type Operator struct {
 	Contact       *Contact       `json:"contact,omitempty" validate:"required_with=Registrations"`
 	Address       *Address       `json:"address,omitempty" validate:"required_with=Registrations"`
 	// Roles say what the operator does, and so which laws apply to it beyond the GDPR: see [Operator.DeclaredRoles].
-	Roles     []string          `json:"roles,omitempty" validate:"omitempty,max=5,unique,dive,oneof=intermediary aisp aspsp"`
+	Roles     []string          `json:"roles,omitempty" validate:"omitempty,max=5,unique,dive,oneof=intermediary hosting aisp aspsp"`
 	Endpoints map[string]string `json:"endpoints,omitempty" validate:"max=32,dive,keys,member,endkeys,endpoint"`
 }
 
-// DeclaredRoles are the operator's roles: "intermediary" (Regulation (EU) 2022/868, article 10), "aisp" and "aspsp"
-// (Directive (EU) 2015/2366, article 4(16) and (17)). Who declares none intermediates between persons and services.
+// DeclaredRoles are the operator's roles: "intermediary" (Regulation (EU) 2022/868, article 10), "hosting" (Regulation (EU)
+// 2023/2854, article 2(8): who offers persons an instance), "aisp" and "aspsp" (Directive (EU) 2015/2366, article 4(16) and
+// (17)). Who declares none hosts persons' instances, and intermediates between them and services.
 func (o *Operator) DeclaredRoles() []string {
 	if len(o.Roles) == 0 {
-		return []string{"intermediary"}
+		return []string{"intermediary", "hosting"}
 	}
 	return o.Roles
 }

@@ -24,7 +24,7 @@ var rules = []rule{
 	{"compliance/psd2", []string{"compliance", "consent", "formats"}},
 	{"compliance/drafts", []string{"compliance", "consent", "formats"}},
 	{"compliance/dataact", []string{"compliance", "consent", "formats"}},
-	{"compliance/audit", []string{"compliance", "compliance/dga", "compliance/psd2", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
+	{"compliance/audit", []string{"compliance", "compliance/dataact", "compliance/dga", "compliance/psd2", "consent", "consent/events", "consent/ledger", "formats", "formats/statement", "internal/sqldb"}},
 	{"compliance/api", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/problem", "internal/strict"}},
 	{"compliance/web", []string{"compliance", "compliance/audit", "consent", "consent/ledger", "formats", "internal/webui"}},
 	{"compliance/audittest", []string{"compliance/audit", "compliance/dga", "compliance/gdpr", "consent", "consent/consenttest", "consent/events", "consent/ledger", "formats/statement", "internal/jobs", "internal/sqldb", "operators/keys"}},

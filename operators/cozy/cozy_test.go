@@ -9,8 +9,8 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/conformance"
 )
 
-// TestTargetConformance holds the target to the contract of all targets.
-func TestTargetConformance(t *testing.T) {
+// TestDGAArticle12iTargetConformance holds the target to the contract of all targets.
+func TestDGAArticle12iTargetConformance(t *testing.T) {
 	caps := conformance.Caps{
 		Holds:      func(r formats.Record) bool { return !strings.HasPrefix(r.Path, "trash/") },
 		KnowsBlobs: true,

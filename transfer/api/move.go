@@ -47,7 +47,7 @@ func (m Moves) authorised(w http.ResponseWriter, r *http.Request) (*moving, bool
 		return nil, false
 	}
 	q := &moving{reading: &reading{API: m.API, w: w, r: r, consent: c}, id: r.PathValue("id"),
-		Authorisation: move.Authorisation{Consent: c.ID, Person: c.Person, Destination: c.Service, Until: c.Expires}}
+		Authorisation: move.Authorisation{Consent: c.ID, Person: c.Person, Destination: c.Service, Until: c.Expires, Given: c.Created, Prolonged: c.State == consent.Renewed}}
 	if !slices.ContainsFunc(c.Details, func(d consent.Detail) bool { return d.Type == consent.InstanceMove && d.Destination == c.Service }) {
 		q.fail(consent.ErrDenied)
 		return nil, false

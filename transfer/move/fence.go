@@ -103,7 +103,7 @@ func (s *Sender) Commit(ctx context.Context, a Authorisation, id, acceptance str
 		return Receipt{}, fmt.Errorf("retire: %w", err)
 	}
 	e, err = change(ctx, s.store, id, func(tx *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		return s.retire(ctx, tx, e, accepted, receipt)
+		return s.retire(ctx, tx, e, a, accepted, receipt)
 	})
 	if err != nil {
 		return Receipt{}, fmt.Errorf("retire: %w", err)
@@ -112,7 +112,7 @@ func (s *Sender) Commit(ctx context.Context, a Authorisation, id, acceptance str
 	return *e.Detail.Receipt, nil
 }
 
-func (s *Sender) retire(ctx context.Context, tx *sql.Tx, e *entry[leaving], accepted Acceptance, receipt Receipt) ([]ledger.Event, error) {
+func (s *Sender) retire(ctx context.Context, tx *sql.Tx, e *entry[leaving], a Authorisation, accepted Acceptance, receipt Receipt) ([]ledger.Event, error) {
 	after, err := e.After(Commit, accepted.Epoch, accepted.Root.String())
 	if err != nil || after == e.Standing {
 		return nil, err
@@ -122,6 +122,7 @@ func (s *Sender) retire(ctx context.Context, tx *sql.Tx, e *entry[leaving], acce
 	}
 	e.Standing = after
 	e.Detail.Receipt = &receipt
+	e.Detail.Given, e.Detail.Prolonged, e.Detail.Committed = a.Given, a.Prolonged, s.store.now().UTC()
 	e.Detail.Until = s.store.now().Add(s.opt.Retain).UTC()
 	e.Due = s.store.now() // the archives go
 	events := []ledger.Event{e.event(logCommitted, note{Epoch: e.Epoch, Root: e.Root, Receipt: receipt.hash()})}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ type Plan struct {
 type Stays struct {
 	What string `json:"what"`
 }
+
+// NeverMoves is what no move takes along, whoever moves.
+func NeverMoves() []Stays { return slices.Clone(stays) }
 
 // Packed is an archive of a move: number 0 is everything, each later one what has changed since.
 type Packed struct {

@@ -101,6 +101,10 @@ type leaving struct {
 	Erasing bool      `json:"erasing,omitempty"`
 	// Unlogged says that the entry in the log is still to be made of how it ended: it ended in somebody else's transaction.
 	Unlogged bool `json:"unlogged,omitempty"`
+	// When the person had authorised what was committed when, and whether they had prolonged it.
+	Given     time.Time `json:"given,omitzero"`
+	Prolonged bool      `json:"prolonged,omitempty"`
+	Committed time.Time `json:"committed,omitzero"`
 }
 
 // OpenSender returns the source, and makes its tables if there are none.
@@ -126,6 +130,8 @@ type Authorisation struct {
 	Person      string
 	Destination string // id of the operator
 	Until       time.Time
+	Given       time.Time // when the person said yes
+	Prolonged   bool      // the person gave more time since
 }
 
 // Begin begins a move, or finds the one that the authorisation is of, and says what will move.

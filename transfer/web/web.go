@@ -23,6 +23,8 @@ type Options struct {
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
 	Move        MoveOptions
+	// Catalogue is what can be taken out here; its words are those of the pages.
+	Catalogue func() (*transfer.Catalogue, error)
 }
 
 // Web is the pages.
