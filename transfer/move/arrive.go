@@ -302,6 +302,10 @@ func (a *arrival) accept(ctx context.Context) error {
 	if err := e.Detail.take(n, packed, report); err != nil {
 		return err
 	}
+	follows, err := a.follow(ctx)
+	if err != nil {
+		return err
+	}
 	accepted, err := a.acceptance(ctx, &e, report)
 	if err != nil {
 		return err
@@ -310,8 +314,11 @@ func (a *arrival) accept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+	if err := a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		if err := e.Detail.take(n, packed, report); err != nil {
+			return nil, err
+		}
+		if err := a.store.keepFollows(ctx, tx, e.ID, follows); err != nil {
 			return nil, err
 		}
 		e.Detail.CheckedTo, e.Detail.Acceptance = to, compact
@@ -386,6 +393,10 @@ func (a *arrival) activate(ctx context.Context) error {
 	if err := a.verify(ctx, receipt); err != nil {
 		return err
 	}
+	left, err := a.leftBehind(ctx)
+	if err != nil {
+		return fmt.Errorf("ask what the source has left: %w", err)
+	}
 	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		events, err := e.happens(Commit, e.Epoch, e.Root, logActivated)
 		if err != nil || events == nil {
@@ -398,6 +409,11 @@ func (a *arrival) activate(ctx context.Context) error {
 			return nil, err
 		}
 		e.Detail.Merge = !adopted
+		followed, err := a.followed(ctx, tx, e.Move, left)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, followed...)
 		if a.opt.Arrived == nil {
 			return events, nil
 		}

@@ -146,7 +146,7 @@ func (a *arrival) giveUp(ctx context.Context) error {
 // discard ends the move, and removes all that came. It is written down first that it has ended, since nothing may be
 // activated after that.
 func (a *arrival) discard(ctx context.Context, why string, to func(Standing) (Standing, error)) error {
-	err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+	err := a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		after, err := to(e.Standing)
 		if err != nil {
 			return nil, err
@@ -156,7 +156,7 @@ func (a *arrival) discard(ctx context.Context, why string, to func(Standing) (St
 		}
 		e.Standing = after
 		e.Detail.Why, e.Detail.Tokens = why, ""
-		return []ledger.Event{e.event(logAborted, note{Why: why})}, nil
+		return []ledger.Event{e.event(logAborted, note{Why: why})}, a.store.keepFollows(ctx, tx, e.ID, nil)
 	})
 	if err != nil {
 		return err
