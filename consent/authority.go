@@ -28,6 +28,7 @@ type Authority struct {
 	packs    []governing
 	now      func() time.Time
 	decided  func(context.Context, *sql.Tx, Consent) error
+	ended    func(context.Context, *sql.Tx, string) error
 	erased   func(context.Context, string) error
 	proofs   time.Duration
 	valid    *strict.Validator
@@ -49,6 +50,8 @@ type Options struct {
 	// Decided is called in the transaction of each decision about a consent that there was already, also of one to pause
 	// it or to let it go on, so that services are told. nil: nothing is done.
 	Decided func(context.Context, *sql.Tx, Consent) error
+	// Ended is called in the transaction in which a consent or an authorisation ends, whoever ends it; nil: nothing is done.
+	Ended func(ctx context.Context, tx *sql.Tx, consent string) error
 	// Proofs is for how long after it what proves a decision is kept although the person wants to be forgotten, since a claim
 	// may be made that it refutes (GDPR article 17(3)(e)); 0: no longer than they want.
 	Proofs time.Duration
@@ -68,7 +71,7 @@ func New(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, opt Options) (*A
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
 	}
-	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, erased: opt.Erased, proofs: opt.Proofs, stats: newStats(opt.Stat)}
+	a := &Authority{db: db, ledger: log, operator: opt.Operator, now: opt.Now, decided: opt.Decided, ended: opt.Ended, erased: opt.Erased, proofs: opt.Proofs, stats: newStats(opt.Stat)}
 	if a.now == nil {
 		a.now = time.Now
 	}

@@ -45,11 +45,11 @@ func (a *Authority) Withdraw(ctx context.Context, e Ending) (Consent, error) {
 	if !ended {
 		return c, nil
 	}
-	return c, a.ended(ctx, &c, asked)
+	return c, a.noteEnding(ctx, &c, asked)
 }
 
-// ended notes how long it took until nothing could be read any more.
-func (a *Authority) ended(ctx context.Context, c *Consent, asked time.Time) error {
+// noteEnding notes how long it took until nothing could be read any more.
+func (a *Authority) noteEnding(ctx context.Context, c *Consent, asked time.Time) error {
 	_, err := a.ledger.Commit(context.WithoutCancel(ctx), func(tx *sql.Tx) ([]ledger.Event, error) {
 		_, err := tx.ExecContext(ctx, `INSERT INTO consent_ending (consent, revision, asked, dead) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 			c.ID, c.Revision, micro(asked), micro(a.now()))
@@ -84,10 +84,23 @@ func (a *Authority) end(ctx context.Context, tx *sql.Tx, e Ending) (Consent, []l
 	}
 	facts := Facts{Now: now.UTC(), Operator: a.operator, Consent: c.facts(now)}
 	event, err := a.revise(ctx, tx, &c, Revision{State: e.State, Details: c.Details, Method: method, Reason: e.Reason}, facts)
-	if err == nil && a.decided != nil {
-		err = a.decided(ctx, tx, c)
+	if err == nil {
+		err = a.tell(ctx, tx, c)
 	}
 	return c, []ledger.Event{event}, err
+}
+
+// tell has those know, in its transaction, whom a decision about a consent concerns.
+func (a *Authority) tell(ctx context.Context, tx *sql.Tx, c Consent) error {
+	if a.ended != nil && !c.State.Valid() {
+		if err := a.ended(ctx, tx, c.ID); err != nil {
+			return err
+		}
+	}
+	if a.decided == nil {
+		return nil
+	}
+	return a.decided(ctx, tx, c)
 }
 
 func (a *Authority) stopConsent(ctx context.Context, id string) error {

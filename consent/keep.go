@@ -87,8 +87,8 @@ func (a *Authority) expire(ctx context.Context, id string) error {
 		}
 		facts := Facts{Now: now.UTC(), Operator: a.operator, Consent: c.facts(now)}
 		event, err := a.revise(ctx, tx, &c, Revision{State: Expired, Details: c.Details, Method: "time"}, facts)
-		if err == nil && a.decided != nil {
-			err = a.decided(ctx, tx, c)
+		if err == nil {
+			err = a.tell(ctx, tx, c)
 		}
 		return []ledger.Event{event}, err
 	})

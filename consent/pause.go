@@ -71,8 +71,8 @@ func (a *Authority) pausing(ctx context.Context, p Pausing, paused bool) (Consen
 		} else {
 			err = c.resume(ctx, tx, now, p.Session.Method)
 		}
-		if err == nil && a.decided != nil {
-			err = a.decided(ctx, tx, c)
+		if err == nil {
+			err = a.tell(ctx, tx, c)
 		}
 		return []ledger.Event{c.pauseEvent("consent."+what, p.Session)}, err
 	})

@@ -69,8 +69,8 @@ func (a *Authority) shorten(ctx context.Context, tx *sql.Tx, s Shortening) (Cons
 	}
 	event, err := a.revise(ctx, tx, &c, rev, facts)
 	event.Type = "consent.shortened"
-	if err == nil && a.decided != nil {
-		err = a.decided(ctx, tx, c)
+	if err == nil {
+		err = a.tell(ctx, tx, c)
 	}
 	return c, []ledger.Event{event}, err
 }
@@ -160,8 +160,8 @@ func (a *Authority) renew(ctx context.Context, tx *sql.Tx, r Renewal) (Consent, 
 		return c, nil, err
 	}
 	event, err := a.revise(ctx, tx, &c, rev, facts)
-	if err == nil && a.decided != nil {
-		err = a.decided(ctx, tx, c)
+	if err == nil {
+		err = a.tell(ctx, tx, c)
 	}
 	return c, []ledger.Event{event}, err
 }

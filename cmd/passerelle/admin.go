@@ -40,6 +40,15 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("DELETE /admin/persons/{name}", a.Only(a.Erase))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))
 
+	if s.receiver != nil { // a gateway that was opened to administer alone takes nobody in
+		m := s.arrivals(allowed)
+		mux.HandleFunc("POST /admin/moves", m.Only(m.Post))
+		mux.HandleFunc("GET /admin/moves", m.Only(m.List))
+		mux.HandleFunc("PUT /admin/moves/{id}/pause", m.Only(m.Change(m.Receiver.Pause)))
+		mux.HandleFunc("DELETE /admin/moves/{id}/pause", m.Only(m.Change(m.Receiver.Resume)))
+		mux.HandleFunc("DELETE /admin/moves/{id}", m.Only(m.Change(m.Receiver.Stop)))
+	}
+
 	o := s.auditAPI(allowed)
 	mux.HandleFunc("GET /admin/auditors", o.Only(o.GetAuditors))
 	mux.HandleFunc("POST /admin/auditors", o.Only(o.PostAuditor))

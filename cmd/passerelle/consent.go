@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,7 +72,10 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 	}
 	options := consent.Options{Operator: operatorFacts(signed.Statement.Operator), Packs: packsFor(signed.Statement.Operator.DeclaredRoles()), Proofs: g.proofs}
 	if s.events != nil {
-		options.Decided, options.Erased = s.decided, s.events.Erase
+		options.Decided, options.Erased = s.events.Changed, s.events.Erase
+	}
+	if s.sender != nil {
+		options.Ended = s.sender.Withdrawn
 	}
 	if s.metrics != nil {
 		options.Stat = s.metrics
@@ -82,16 +84,6 @@ func (s *server) openAuthority(ctx context.Context, g *gateway) (err error) {
 		return err
 	}
 	return oauth.Migrate(ctx, s.db)
-}
-
-// decided tells who has to know that a consent has changed, in its transaction: the service, and a move that is under way.
-func (s *server) decided(ctx context.Context, tx *sql.Tx, c consent.Consent) error {
-	if s.sender != nil && !c.State.Valid() {
-		if err := s.sender.Withdrawn(ctx, tx, c.ID); err != nil {
-			return err
-		}
-	}
-	return s.events.Changed(ctx, tx, c)
 }
 
 func operatorFacts(o statement.Operator) consent.OperatorFacts {
@@ -105,6 +97,9 @@ func operatorFacts(o statement.Operator) consent.OperatorFacts {
 // openConsent opens what asks persons, and serves their data to services.
 func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, issuer string) (err error) {
 	if err := s.openEvents(ctx, g); err != nil {
+		return err
+	}
+	if err := s.openMoves(ctx, g, issuer); err != nil { // before who decides, who tells it what ends
 		return err
 	}
 	if err := s.openAuthority(ctx, g); err != nil {
@@ -132,9 +127,6 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 		Prompt: func(request string) string { return "/consent/requests/" + request },
 		Fault:  func(w http.ResponseWriter, r *http.Request, status int, what string) { s.web.Fault(w, r, status, what) },
 	}); err != nil {
-		return err
-	}
-	if err := s.openMoves(ctx, g, issuer); err != nil {
 		return err
 	}
 	s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})

@@ -34,6 +34,7 @@ type program struct {
 	Demo     demoCommand     `cmd:"" help:"Two operators, one person, one move: the whole journey on this machine."`
 	Export   exportCommand   `cmd:"" help:"Write a signed archive of an instance."`
 	Import   importCommand   `cmd:"" help:"Verify an archive, then load it."`
+	Move     moveCommand     `cmd:"" help:"Bring a person here from another operator's running gateway, while they go on working there."`
 	Verify   verifyCommand   `cmd:"" help:"Check every byte of an archive, its signature and its claims."`
 	Inspect  inspectCommand  `cmd:"" help:"List what an archive holds, or print its records."`
 	Serve    serveCommand    `cmd:"" help:"Run a gateway: persons decide, services read what they were granted, and everybody checks the log."`

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
@@ -20,9 +20,12 @@ import (
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/seal"
 	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/operators/peer"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/api"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
+	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
 // openMoves opens what lets persons leave for another operator, and come from one.
@@ -50,6 +53,9 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: http.DefaultClient}
 	if s.sender, err = move.OpenSender(ctx, s.db, s.ledger, s.senderOptions(g, partyOf(signed))); err != nil {
 		return err
+	}
+	s.ask = func(ctx context.Context, person, operator string) (string, error) {
+		return s.askMove(ctx, g, person, operator, false)
 	}
 	s.receiver, err = move.OpenReceiver(ctx, s.db, s.ledger, s.receiverOptions(g, partyOf(signed)))
 	return err
@@ -85,9 +91,7 @@ func (s *server) senderOptions(g *gateway, own archive.Party) move.SenderOptions
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Hold: func(ctx context.Context, tx *sql.Tx, person string, readOnly bool) error {
-			return g.home.Hold(ctx, tx, person, readOnly)
-		},
+		Hold: g.home.Hold,
 		Export: func(ctx context.Context, person string, to *statement.Signed, source operators.Source) (transfer.Export, error) {
 			e, err := g.exportOf(ctx, "home:"+person, source)
 			if err != nil {
@@ -183,9 +187,7 @@ func staging(g *gateway) move.Staging {
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Adopt: func(ctx context.Context, tx *sql.Tx, id, person string) (bool, error) {
-			return g.home.Adopt(ctx, tx, id, person)
-		},
+		Adopt: g.home.Adopt,
 		Into: func(ctx context.Context, person string) (operators.Target, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {
@@ -301,6 +303,83 @@ func (s *server) forget(ctx context.Context, person string) (transfer.Forgotten,
 // moveDetails is what this operator asks of the one whom a person leaves (RFC 9396).
 func moveDetails(own string) []any {
 	return []any{map[string]any{"type": consent.InstanceMove, "destination": own}}
+}
+
+// findPeer finds an operator that is trusted by its id, or by the address of its gateway.
+func (s *server) findPeer(ctx context.Context, named string) (*statement.Signed, error) {
+	pins, err := s.peers.Pins()
+	if err != nil {
+		return nil, err
+	}
+	for _, signed := range pins.All() {
+		if o := signed.Statement.Operator; strings.TrimRight(named, "/") == peer.URL(o) {
+			named = string(o.ID)
+		}
+	}
+	return s.peers.Find(ctx, named)
+}
+
+// askMove asks another operator that a person may move here, and returns where they decide. session says that they are
+// signed in here.
+func (s *server) askMove(ctx context.Context, g *gateway, person, operator string, session bool) (string, error) {
+	if err := home.CheckName(person); err != nil {
+		return "", err
+	}
+	from, err := s.findPeer(ctx, operator)
+	if err != nil {
+		return "", err
+	}
+	if _, err := g.home.Instance(ctx, person); errors.Is(err, operators.ErrNotFound) {
+		err = consent.Reserved(ctx, s.db, person)
+		if err != nil {
+			return "", err
+		}
+	} else if err != nil {
+		return "", err
+	}
+	if err := s.receiver.Free(ctx, person); err != nil {
+		return "", err
+	}
+	return s.visits.Ask(ctx, from, person, session, moveDetails(s.visits.Own))
+}
+
+// movePages are the pages on which persons come and leave.
+func (s *server) movePages(g *gateway) transferweb.MoveOptions {
+	return transferweb.MoveOptions{Sender: s.sender, Receiver: s.receiver, Waits: s.visits.Waits,
+		Operators: func() (list []transferweb.Operator, err error) {
+			pins, err := s.peers.Pins()
+			if err != nil {
+				return nil, err
+			}
+			for _, signed := range pins.All() {
+				o := signed.Statement.Operator
+				list = append(list, transferweb.Operator{ID: string(o.ID), Name: o.LegalName, URL: peer.URL(o)})
+			}
+			return list, nil
+		},
+		Ask: func(ctx context.Context, person, operator string) (string, error) {
+			at, err := s.askMove(ctx, g, person, operator, true)
+			if errors.Is(err, peer.ErrStranger) {
+				err = fmt.Errorf("%w: %w", transferweb.ErrStranger, err)
+			}
+			return at, err
+		},
+		Arrive: func(ctx context.Context, query url.Values, person string) (string, error) {
+			m, err := s.arrive(ctx, query, person)
+			switch {
+			case errors.Is(err, errDeclined):
+				err = fmt.Errorf("%w: %w", transferweb.ErrDeclined, err)
+			case errors.Is(err, peer.ErrVisit):
+				err = fmt.Errorf("%w: %w", transferweb.ErrAnswer, err)
+			}
+			return m.ID, err
+		},
+	}
+}
+
+// arrivals is the same for administrators.
+func (s *server) arrivals(allowed func(http.ResponseWriter, *http.Request) bool) *api.Arrivals {
+	return &api.Arrivals{Receiver: s.receiver, Ask: s.ask, Allowed: allowed, Log: s.log}
 }
 
 // errDeclined is returned where the person, or the other operator, said no.

@@ -83,7 +83,7 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey})
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g)})
 	return err
 }
 

@@ -122,10 +122,11 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
-	peers     *peer.Directory                                  // the operators that are trusted
-	visits    *peer.Clients                                    // how we call them
-	sender    *move.Sender                                     // lets persons leave
-	receiver  *move.Receiver                                   // lets persons come
+	peers     *peer.Directory // the operators that are trusted
+	visits    *peer.Clients   // how we call them
+	sender    *move.Sender    // lets persons leave
+	receiver  *move.Receiver  // lets persons come, and ask has another operator asked
+	ask       func(ctx context.Context, person, operator string) (string, error)
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	log       *slog.Logger

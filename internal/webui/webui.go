@@ -63,7 +63,7 @@ type Place struct {
 // Persons is the site of persons.
 func Persons() *Site {
 	return &Site{Cookie: "session", Home: "/consents", SignIn: "/sign-in", SignOut: "/sign-out", Nav: []Place{
-		{"consents", "/consents", "nav.consents"}, {"overview", "/overview", "nav.overview"}, {"download", "/download", "nav.download"}, {"account", "/account", "nav.account"},
+		{"consents", "/consents", "nav.consents"}, {"overview", "/overview", "nav.overview"}, {"download", "/download", "nav.download"}, {"move", "/move", "nav.move"}, {"account", "/account", "nav.account"},
 	}}
 }
 
@@ -185,6 +185,7 @@ type Page struct {
 	Status   int    // 0: 200
 	Section  string // of the navigation: "consents", "news", "account"
 	Script   string // in scripts/, without .js; "" if there is none
+	Live     bool   // the script is told by us what changes
 	FormsTo  []string
 	Data     any
 
@@ -236,6 +237,9 @@ func (u *UI) Render(w http.ResponseWriter, r *http.Request, v *Visitor, p Page) 
 	Protect(w.Header(), p.FormsTo...)
 	if p.Script != "" {
 		w.Header().Set("Content-Security-Policy", "script-src 'self'; "+w.Header().Get("Content-Security-Policy"))
+	}
+	if p.Live {
+		w.Header().Set("Content-Security-Policy", "connect-src 'self'; "+w.Header().Get("Content-Security-Policy"))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", v.Language)
@@ -351,6 +355,24 @@ func (u *UI) Text(lang, key string, args ...any) (string, error) {
 		return "", errors.New("there is no such language: " + lang)
 	}
 	return w.text(key, args...)
+}
+
+// Size writes a number of bytes in a language; "" if it cannot.
+func (u *UI) Size(lang string, bytes int64) string {
+	text, err := u.words[lang].size(bytes)
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// Count is a text in a language whose form depends on a number; "" if there is none.
+func (u *UI) Count(lang, key string, n int) string {
+	text, err := u.words[lang].count(key, n)
+	if err != nil {
+		return ""
+	}
+	return text
 }
 
 // contact is where a brand's contact leads: mail, or a page.

@@ -71,6 +71,9 @@ const visitTime = time.Hour
 // ErrVisit is returned for a browser that comes back with something that was not asked here, or too late.
 var ErrVisit = errors.New("this is not the answer to something that was asked here, or it is too late: begin again")
 
+// ErrStranger is returned where another operator does not know this one.
+var ErrStranger = errors.New("this operator is not known there")
+
 // Ask asks another operator that a person may move here with everything that is authorised in details, and returns where
 // they decide. session says that they are signed in here, as which they must come back.
 func (c *Clients) Ask(ctx context.Context, peer *statement.Signed, person string, session bool, details any) (string, error) {
@@ -86,7 +89,7 @@ func (c *Clients) Ask(ctx context.Context, peer *statement.Signed, person string
 	asked, err := client.AskAs(ctx, fapi.Asked{State: state, Verifier: verifier}, details, nil)
 	var fault *fapi.Error
 	if errors.As(err, &fault) && fault.Code == "invalid_client" {
-		return "", fmt.Errorf("%s does not know this operator: its administrator has to trust us first (passerelle operator trust %s): %w", peer.Statement.LegalName, c.URL, err)
+		return "", fmt.Errorf("%w: the administrator of %s has to trust us first (passerelle operator trust %s): %w", ErrStranger, peer.Statement.LegalName, c.URL, err)
 	}
 	if err != nil {
 		return "", fmt.Errorf("ask %s: %w", peer.Statement.LegalName, err)
@@ -101,6 +104,12 @@ type Back struct {
 	Session bool
 	Tokens  string // sealed
 	Refused string // why there is none: the person said no, …
+}
+
+// Waits reports whether a browser that comes back answers what was asked without anybody being signed in here.
+func (c *Clients) Waits(query url.Values) bool {
+	var v visit
+	return c.Box.Open(query.Get("state"), &v) == nil && !v.Session
 }
 
 // Return takes what a browser comes back with: find finds the operator. The error wraps [ErrVisit] where it is no answer.

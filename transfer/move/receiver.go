@@ -117,6 +117,18 @@ type Arrival struct {
 	Tokens string // sealed: what their authorisation gave
 }
 
+// Free reports whether a person can move here now; otherwise the error is [ErrOpen].
+func (r *Receiver) Free(ctx context.Context, person string) error {
+	other, err := latest[arriving](ctx, r.store, r.store.db.Read, person)
+	if errors.Is(err, ErrNotFound) || err == nil && other.Ended() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return ErrOpen
+}
+
 // ErrRoom is returned where there is no room for what would come.
 var ErrRoom = errors.New("there is not enough room here for what would come: have the quota raised first")
 
@@ -126,9 +138,7 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 	if err != nil {
 		return Move{}, err
 	}
-	if other, err := latest[arriving](ctx, r.store, r.store.db.Read, a.Person); err == nil && !other.Ended() {
-		return Move{}, ErrOpen
-	} else if err != nil && !errors.Is(err, ErrNotFound) {
+	if err := r.Free(ctx, a.Person); err != nil {
 		return Move{}, err
 	}
 	link, err := r.opt.Connect(ctx, peer, a.Tokens)

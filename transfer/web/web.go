@@ -1,5 +1,5 @@
 // Package web is the pages on which a person takes out what is theirs: an archive of everything, made in the background
-// and kept for some days. It must never know what a person allowed to whom.
+// and kept for some days; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
 package web
 
 import (
@@ -14,26 +14,28 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-//go:embed templates
+//go:embed templates scripts
 var files embed.FS
 
-// Options are what the pages need. Both must be set.
+// Options are what the pages need. All must be set.
 type Options struct {
 	Takeouts *transfer.Takeouts
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
+	Move        MoveOptions
 }
 
 // Web is the pages.
 type Web struct {
 	*webui.UI
-	opt Options
+	opt  Options
+	move MoveOptions
 }
 
 // New returns the pages.
 func New(common webui.Options, opt Options) (*Web, error) {
 	ui, err := webui.New(common, files)
-	return &Web{ui, opt}, err
+	return &Web{ui, opt, opt.Move}, err
 }
 
 // How long ago somebody may have proved who they are who has everything packed, and who takes it away.
