@@ -180,10 +180,7 @@ func (a *Authority) leave(ctx context.Context, tx *sql.Tx, id string, l Leaving)
 	if err := keepBeside(ctx, tx, c.ID, `moved`, moved); err != nil {
 		return nil, err
 	}
-	if a.decided != nil {
-		err = a.decided(ctx, tx, c)
-	}
-	return []ledger.Event{event}, err
+	return []ledger.Event{event}, a.tell(ctx, tx, c)
 }
 
 // also adds a member to the detail of an event.

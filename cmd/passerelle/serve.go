@@ -129,6 +129,7 @@ type server struct {
 	ask       func(ctx context.Context, person, operator string) (string, error)
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
+	issuer    string // where we are reached
 	log       *slog.Logger
 }
 
