@@ -168,6 +168,20 @@ func (s *server) consentPages(g *gateway, operator, issuer string) web.Options {
 			_, err = s.authority.Refuse(ctx, d, s.oauth.Refused(ctx, &location))
 			return location, err
 		},
+		Moving: func(ctx context.Context, person string) (m web.Moving, err error) {
+			instance, err := openInstance(ctx, g, person, false)
+			if err != nil {
+				return m, err
+			}
+			counts, err := instance.Counts(ctx)
+			for _, d := range formats.Datasets() {
+				if c, ok := counts[d]; ok {
+					m.Goes = append(m.Goes, web.Going{Name: d, Records: c.Records, Bytes: c.Bytes})
+				}
+			}
+			m.Stays, m.Retained = s.sender.Terms()
+			return m, err
+		},
 		Sample: func(ctx context.Context, person string, d formats.Dataset, kind formats.Kind, most int) ([]formats.Record, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {

@@ -38,6 +38,7 @@ type notice struct {
 	Advice   []string
 	Laws     []string  // the words for the rule packs under which it stands
 	Until    time.Time // of a consent that is given again; zero: as the details say
+	Moving   *Moving   // where everything moves; nil: it does not
 }
 
 func shown(details []consent.Detail, lang string) []asked {

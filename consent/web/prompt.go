@@ -30,6 +30,7 @@ type prompt struct {
 	Spans   []span
 	Before  []consent.Item
 	Nothing bool // nothing was ticked the last time
+	Move    bool // everything goes to another operator
 }
 
 // Prompt shows what a service asks.
@@ -73,7 +74,15 @@ func (w *Web) prompt(ctx context.Context, v *webui.Visitor, request consent.Requ
 	now := time.Now()
 	p := &prompt{Request: request.ID, Service: service, Spans: spans(lastOf(request.Details), now)}
 	details := shown(request.Details, v.Language)
-	p.Notice, p.Hash, err = w.keep(ctx, request.ID, v.Language, notice{Service: service, Details: details, Advice: advise(request.Details, now)})
+	told := notice{Service: service, Details: details, Advice: advise(request.Details, now)}
+	if p.Move = service.Operator; p.Move && w.opt.Moving != nil {
+		moving, err := w.opt.Moving(ctx, v.Person)
+		if err != nil {
+			return nil, err
+		}
+		told.Moving = &moving
+	}
+	p.Notice, p.Hash, err = w.keep(ctx, request.ID, v.Language, told)
 	if err != nil {
 		return nil, err
 	}

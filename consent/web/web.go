@@ -41,6 +41,21 @@ type Options struct {
 	Looked func(ctx context.Context, person string) ([]Looked, error)
 	// Sample returns some records of a person's dataset, of one kind if kind is not empty; the best examples first.
 	Sample func(ctx context.Context, person string, d formats.Dataset, kind formats.Kind, most int) ([]formats.Record, error)
+	// Moving is what a person is told before they move to another operator; nil: nobody does.
+	Moving func(ctx context.Context, person string) (Moving, error)
+}
+
+// Moving is what goes where everything moves, and what does not.
+type Moving struct {
+	Goes     []Going
+	Stays    []string // texts "stays.WHAT"
+	Retained int      // days for which it is kept here after that
+}
+
+// Going is how much of a dataset goes.
+type Going struct {
+	Name           formats.Dataset
+	Records, Bytes int64
 }
 
 // Looked is that an authority looked at what is kept of a person.

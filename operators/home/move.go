@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
 )
 
@@ -111,6 +112,26 @@ func (h *Home) Hold(ctx context.Context, tx *sql.Tx, person string, readOnly boo
 		return errors.Join(err, fmt.Errorf("an instance named %q: %w", person, operators.ErrNotFound))
 	}
 	return nil
+}
+
+// Counts returns how much the instance holds of each dataset.
+func (i *Instance) Counts(ctx context.Context) (map[formats.Dataset]formats.Count, error) {
+	rows, err := i.home.db.Read.QueryContext(ctx, `
+		SELECT dataset, count(*), count(blob), CAST(COALESCE(sum(size), 0) AS BIGINT) FROM home_record WHERE instance = $1 AND NOT deleted GROUP BY dataset`, i.id)
+	if err != nil {
+		return nil, fmt.Errorf("count the records: %w", err)
+	}
+	defer rows.Close()
+	counts := map[formats.Dataset]formats.Count{}
+	for rows.Next() {
+		var d string
+		var c formats.Count
+		if err := rows.Scan(&d, &c.Records, &c.Files, &c.Bytes); err != nil {
+			return nil, err
+		}
+		counts[formats.Dataset(d)] = c
+	}
+	return counts, rows.Err()
 }
 
 // Room returns how many bytes the instance may take in still, and false where it has no limit.

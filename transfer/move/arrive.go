@@ -31,7 +31,7 @@ type arrival struct {
 	*Receiver
 	link *Link
 	*entry[arriving]
-	shown time.Time
+	board *board
 }
 
 // step takes a move as far as one step goes. Each can be done again: what a process that died had begun goes on, or is done
@@ -148,7 +148,7 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), tell: func(bytes int64) {
 		now := progress
 		now.Bytes = bytes
-		a.show(ctx, now)
+		a.board.show(now)
 	}}
 	if err := fetch.run(ctx, packed.Files); err != nil {
 		return packed, nil, err
@@ -173,7 +173,7 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 		case p.Ready:
 			return p, nil
 		}
-		a.show(ctx, Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
+		a.board.show(Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
 		select {
 		case <-ctx.Done():
 			return p, context.Cause(ctx)
@@ -216,7 +216,7 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.R
 			if p.Step != step {
 				step, began = p.Step, a.store.now()
 			}
-			a.show(ctx, Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
+			a.board.show(Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
 		},
 	}.Run(ctx)
 	if err != nil {
@@ -268,7 +268,7 @@ func (a *arrival) reread(ctx context.Context) (operators.Position, error) {
 	defer source.Close()
 	began := a.store.now()
 	return reread(ctx, source, a.Detail.CheckedTo, func(records, bytes int64) {
-		a.show(ctx, Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
+		a.board.show(Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
 	})
 }
 
@@ -472,7 +472,7 @@ func (a *arrival) merge(ctx context.Context) error {
 	began := a.store.now()
 	report, err := transfer.Copy{Source: source, Target: target, Series: "merge " + a.ID, Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append}, Form: "merge",
 		Observe: func(p transfer.Progress) {
-			a.show(ctx, Progress{Step: Merging, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
+			a.board.show(Progress{Step: Merging, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
 		}}.Run(ctx)
 	if err != nil {
 		return fmt.Errorf("merge: %w", err)
@@ -487,21 +487,4 @@ func (a *arrival) merge(ctx context.Context) error {
 		return err
 	}
 	return a.opt.Staging.Discard(ctx, a.ID)
-}
-
-// showEvery is how often it is written how far a move is.
-const showEvery = 500 * time.Millisecond
-
-// show writes now and then how far the move is, for people to look at.
-func (a *arrival) show(ctx context.Context, p Progress) {
-	if time.Since(a.shown) < showEvery || ctx.Err() != nil {
-		return
-	}
-	a.shown = time.Now()
-	text, err := json.Marshal(p)
-	if err != nil {
-		return
-	}
-	// Where it cannot be written only what is shown is older.
-	_, _ = a.store.db.Write.ExecContext(ctx, `UPDATE move_move SET progress = $3 WHERE id = $1 AND side = $2`, a.ID, string(Destination), string(text))
 }

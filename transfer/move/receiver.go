@@ -70,8 +70,9 @@ type Receiver struct {
 	store *store
 	work  *worker
 
-	mu   sync.Mutex
-	stop map[string]context.CancelCauseFunc
+	mu     sync.Mutex // of what is worked on here
+	stop   map[string]context.CancelCauseFunc
+	boards map[string]*board
 }
 
 // arriving is what a destination knows of a move besides how it stands.
@@ -102,7 +103,7 @@ type arriving struct {
 // OpenReceiver returns the receiver, and makes its tables if there are none.
 func OpenReceiver(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, o ReceiverOptions) (*Receiver, error) {
 	store, err := openStore(ctx, db, log, Destination, o.Now)
-	r := &Receiver{opt: o, store: store, stop: map[string]context.CancelCauseFunc{}}
+	r := &Receiver{opt: o, store: store, stop: map[string]context.CancelCauseFunc{}, boards: map[string]*board{}}
 	r.work = newWorker(store, o.Log, r.do)
 	return r, err
 }
@@ -252,12 +253,36 @@ func (r *Receiver) shown(ctx context.Context, e *entry[arriving]) (Arriving, err
 	d := &e.Detail
 	a := Arriving{Move: e.Move, Plan: d.Plan, Paused: d.Paused, Stopping: d.Stopping, Trouble: d.Trouble, Why: d.Why, Merge: d.Merge, Done: d.Done,
 		Held: d.Held, Refused: d.Refused, Omitted: d.Omitted, Receipt: d.Receipt}
+	if p, here := r.shownHere(e.ID); here {
+		a.Progress = p
+		return a, nil
+	}
 	var text string
 	err := r.store.db.Read.QueryRowContext(ctx, `SELECT progress FROM move_move WHERE id = $1 AND side = $2`, e.ID, string(Destination)).Scan(&text)
 	if err == nil && text != "" {
 		err = json.Unmarshal([]byte(text), &a.Progress)
 	}
 	return a, err
+}
+
+// board is where a step of a move says how far it is.
+func (r *Receiver) board(id string) *board {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := &board{}
+	r.boards[id] = b
+	return b
+}
+
+// shownHere is how far a move is that is worked on in this process.
+func (r *Receiver) shownHere(id string) (Progress, bool) {
+	r.mu.Lock()
+	b := r.boards[id]
+	r.mu.Unlock()
+	if b == nil {
+		return Progress{}, false
+	}
+	return b.read()
 }
 
 func (r *Receiver) own(ctx context.Context, person, id string) (*entry[arriving], error) {

@@ -166,6 +166,14 @@ func (s *Sender) plan(ctx context.Context, e *entry[leaving], a Authorisation) (
 // stays is what never moves: what opens the account here, and what belongs to this operator's address.
 var stays = []Stays{{"account"}, {"app-passwords"}, {"tokens"}, {"log"}, {"shares"}}
 
+// Terms are what a person is told before they leave: what never moves, and for how many days the data is kept after that.
+func (s *Sender) Terms() (what []string, retained int) {
+	for _, one := range stays {
+		what = append(what, one.What)
+	}
+	return what, int(s.opt.Retain / (24 * time.Hour))
+}
+
 // own finds the move that an authorisation is of.
 func (s *Sender) own(ctx context.Context, a Authorisation, id string) (*entry[leaving], error) {
 	e, err := read[leaving](ctx, s.store, s.store.db.Read, id)

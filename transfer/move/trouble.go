@@ -24,9 +24,13 @@ func (r *Receiver) do(ctx context.Context, id string) error {
 	defer func() {
 		r.mu.Lock()
 		delete(r.stop, id)
+		delete(r.boards, id)
 		r.mu.Unlock()
 	}()
-	a := &arrival{Receiver: r, entry: e}
+	a := &arrival{Receiver: r, entry: e, board: r.board(id)}
+	showing, hide := context.WithCancel(ctx)
+	defer hide()
+	go a.board.keep(showing, r.store, id)
 	if e.Stage == Activated || e.Stage == Aborted {
 		return r.trouble(ctx, a, a.step(ctx))
 	}
