@@ -44,6 +44,11 @@ type Carrying struct {
 	History  json.RawMessage // what the log there proves; nil: nothing
 }
 
+// Carries is [Authority.Carry] for whoever has the transaction.
+func (a *Authority) Carries(k Carrying) func(context.Context, *sql.Tx) ([]ledger.Event, error) {
+	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) { return a.Carry(ctx, tx, k) }
+}
+
 // Carry decides what becomes of the consents that a person brings, and writes it, as a part of the transaction in which
 // they come: those that are carried stand from then on, each with its leaf in the log.
 func (a *Authority) Carry(ctx context.Context, tx *sql.Tx, k Carrying) (events []ledger.Event, err error) {
@@ -199,6 +204,21 @@ func (a *Authority) Followed(ctx context.Context, person string) ([]Followed, er
 		f.At = fromMicro(at)
 		return f, errors.Join(err, json.Unmarshal([]byte(said), &f.Said))
 	}, `SELECT id, move, operator, fate, reason, service, said, at FROM consent_followed WHERE person = $1 ORDER BY at DESC, id`, person)
+}
+
+// Waiting lists those of [Authority.Followed] to which the person has still to say yes: where the service is registered here,
+// they can, by giving it again ([Authority.Renew]).
+func (a *Authority) Waiting(ctx context.Context, person string) ([]Followed, error) {
+	all, err := a.Followed(ctx, person)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	consents, err := a.Consents(ctx, person)
+	now := a.now()
+	return slices.DeleteFunc(all, func(f Followed) bool {
+		requested := slices.ContainsFunc(consents, func(c Consent) bool { return c.ID == f.ID && c.State == Requested })
+		return f.Fate != Confirm || !now.Before(f.Said.Expires) || f.Service != "" && !requested
+	}), err
 }
 
 // Redeemable returns the consent that came of a grant at another operator, if a service here is the one that it is for.

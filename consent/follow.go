@@ -136,6 +136,11 @@ type Leaving struct {
 	Except   string // the authorisation of the move itself, which ends by itself
 }
 
+// Leaves is [Authority.Leave] for whoever has the transaction.
+func (a *Authority) Leaves(l Leaving) func(context.Context, *sql.Tx) ([]ledger.Event, error) {
+	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) { return a.Leave(ctx, tx, l) }
+}
+
 // Leave ends all consents of a person who has moved, as a part of the transaction in which they do: nothing is permitted
 // after it, and each names in the log where they went. See [Authority.Quiet].
 func (a *Authority) Leave(ctx context.Context, tx *sql.Tx, l Leaving) (events []ledger.Event, err error) {
@@ -176,9 +181,11 @@ func (a *Authority) leave(ctx context.Context, tx *sql.Tx, id string, l Leaving)
 	}{moved.Operator, moved.Move, moved.Grant}); err != nil {
 		return nil, err
 	}
-	c.Moved = moved
-	if err := keepBeside(ctx, tx, c.ID, `moved`, moved); err != nil {
-		return nil, err
+	if !slices.ContainsFunc(c.Details, func(d Detail) bool { return d.Type == InstanceMove }) { // that goes nowhere
+		c.Moved = moved
+		if err := keepBeside(ctx, tx, c.ID, `moved`, moved); err != nil {
+			return nil, err
+		}
 	}
 	return []ledger.Event{event}, a.tell(ctx, tx, c)
 }

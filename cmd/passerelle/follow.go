@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +39,9 @@ func (s *server) follows(ctx context.Context, g *gateway, m move.Move) (json.Raw
 	f := following{Country: signed.Statement.Country}
 	if f.Consents, err = s.authority.Followable(ctx, m.Person, mostFollowing); err != nil {
 		return nil, err
+	}
+	if f.Consents == nil {
+		f.Consents = []consent.Following{}
 	}
 	receipt := g.receipts(s, s.issuer)
 	for i := range f.Consents {
@@ -93,7 +95,7 @@ func (s *server) proven(ctx context.Context, m move.Move) (*ledger.History, erro
 }
 
 // retired ends the consents of somebody who has moved, in the transaction in which they do.
-func (s *server) retired(ctx context.Context, tx *sql.Tx, m move.Move) ([]ledger.Event, error) {
+func (s *server) retired(_ context.Context, m move.Move) (move.InTx, error) {
 	pins, err := s.peers.Pins() // which asks nobody: a transaction waits for no other machine
 	if err != nil {
 		return nil, err
@@ -104,7 +106,7 @@ func (s *server) retired(ctx context.Context, tx *sql.Tx, m move.Move) ([]ledger
 			l.Issuer = peer.URL(signed.Statement.Operator)
 		}
 	}
-	return s.authority.Leave(ctx, tx, l)
+	return s.authority.Leaves(l), nil
 }
 
 // left says which consents stood then.
@@ -203,7 +205,7 @@ func logTrust(signed *statement.Signed) (*ledger.Trust, error) {
 
 // followed takes over the consents of somebody who comes, in the transaction in which they do. That they proved who they are
 // is what brought them: they signed in there to authorise the move.
-func (s *server) followed(ctx context.Context, tx *sql.Tx, m move.Move, kept, left json.RawMessage) ([]ledger.Event, error) {
+func (s *server) followed(_ context.Context, m move.Move, kept, left json.RawMessage) (move.InTx, error) {
 	var e examined
 	if err := json.Unmarshal(kept, &e); err != nil {
 		return nil, err
@@ -214,7 +216,7 @@ func (s *server) followed(ctx context.Context, tx *sql.Tx, m move.Move, kept, le
 			k.Left = nil // then nothing stood that could be named
 		}
 	}
-	return s.authority.Carry(ctx, tx, k)
+	return s.authority.Carries(k), nil
 }
 
 // vouched checks that a trusted operator signed something with its key for tokens, and returns what.

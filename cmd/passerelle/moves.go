@@ -112,7 +112,7 @@ func (s *server) senderOptions(g *gateway, own archive.Party) move.SenderOptions
 		},
 		Erase:   func(ctx context.Context, person string) (string, error) { return s.eraseMoved(ctx, g, person) },
 		Follows: func(ctx context.Context, m move.Move) (json.RawMessage, error) { return s.follows(ctx, g, m) },
-		Left:    s.left, Retired: s.retired,
+		Left:    s.left, Retired: move.Hook(s.retired),
 	}
 }
 

@@ -16,6 +16,20 @@ import (
 // be withdrawn also while nothing else changes, the source says, signed with how the move stands, what of it stood when it
 // retired: what does not is not taken over.
 
+// InTx does something as a part of a transaction, and returns what is logged of it.
+type InTx func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error)
+
+// Hook makes of what prepares something that is done in a transaction what [SenderOptions.Retired] wants.
+func Hook(prepare func(ctx context.Context, m Move) (InTx, error)) func(context.Context, *sql.Tx, Move) ([]ledger.Event, error) {
+	return func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error) {
+		do, err := prepare(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		return do(ctx, tx)
+	}
+}
+
 // maxFollows is the greatest size of what follows, in bytes.
 const maxFollows = 8 << 20
 
@@ -108,6 +122,10 @@ func (a *arrival) followed(ctx context.Context, tx *sql.Tx, m Move, left json.Ra
 	if err != nil || kept == "" {
 		return nil, err
 	}
-	events, err := a.opt.Followed(ctx, tx, m, json.RawMessage(kept), left)
+	take, err := a.opt.Followed(ctx, m, json.RawMessage(kept), left)
+	if err != nil {
+		return nil, err
+	}
+	events, err := take(ctx, tx)
 	return events, errors.Join(err, a.store.keepFollows(ctx, tx, m.ID, nil))
 }

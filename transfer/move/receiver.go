@@ -47,7 +47,7 @@ type ReceiverOptions struct {
 	// to be kept of it. Followed takes that over, in the transaction of Arrived, as far as it stood when the source retired, which
 	// the source has signed; nil: nothing follows.
 	Follows  func(ctx context.Context, m Move, said json.RawMessage) (json.RawMessage, error)
-	Followed func(ctx context.Context, tx *sql.Tx, m Move, kept, left json.RawMessage) ([]ledger.Event, error)
+	Followed func(ctx context.Context, m Move, kept, left json.RawMessage) (InTx, error)
 	Log      *slog.Logger
 	Now      func() time.Time
 }
