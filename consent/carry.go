@@ -52,7 +52,7 @@ func (a *Authority) Carries(k Carrying) func(context.Context, *sql.Tx) ([]ledger
 // Carry decides what becomes of the consents that a person brings, and writes it, as a part of the transaction in which
 // they come: those that are carried stand from then on, each with its leaf in the log.
 func (a *Authority) Carry(ctx context.Context, tx *sql.Tx, k Carrying) (events []ledger.Event, err error) {
-	if err := a.keepPast(ctx, tx, &k); err != nil {
+	if err := errors.Join(returns(ctx, tx, k.Person), a.keepPast(ctx, tx, &k)); err != nil {
 		return nil, err
 	}
 	for i := range k.Consents {

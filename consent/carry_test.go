@@ -123,6 +123,9 @@ func TestCarried(t *testing.T) {
 		if err != nil || there.State != consent.Revoked || there.Moved == nil || there.Moved.Issuer != "https://b.example" {
 			t.Errorf("at A it is %+v, %v", there, err)
 		}
+		if _, err := m.a.Authority.Grant(t.Context(), m.a.Decision(t, m.a.Ask(t, "reader"), "alice"), nil); !errors.Is(err, consent.ErrState) {
+			t.Errorf("A takes a grant after it has retired: %v", err)
+		}
 		followed := m.arrives(t, list, shown, left)
 		if len(followed) != 1 || followed[0].Fate != consent.Carried || followed[0].ID != there.Moved.Grant {
 			t.Fatalf("it became %+v", followed)
@@ -240,5 +243,31 @@ func TestMeanwhile(t *testing.T) {
 	}
 	if list, err := m.b.Consents(t.Context(), "alicia"); err != nil || len(list) != 0 {
 		t.Errorf("at B there is %v, %v", list, err)
+	}
+}
+
+// TestSound: what nobody could have granted does not come in.
+func TestSound(t *testing.T) {
+	m := newMovers(t, dbtest.SQLite(t))
+	for name, change := range map[string]func(*consent.Following){
+		"":                       func(*consent.Following) {},
+		"no id":                  func(f *consent.Following) { f.Grant = "g" },
+		"revision 0":             func(f *consent.Following) { f.Revision = 0 },
+		"no details":             func(f *consent.Following) { f.Details = nil },
+		"a dataset that is none": func(f *consent.Following) { f.Details[0].Datasets = []formats.Dataset{"everything"} },
+		"a name of two lines":    func(f *consent.Following) { f.Service.Name = "Reader\nYour bank" },
+		"a key that is none":     func(f *consent.Following) { f.Service.Keys = []string{"k"} },
+		"shown nothing":          func(f *consent.Following) { f.Notice = nil },
+		"shown tomorrow":         func(f *consent.Following) { f.Notice.Shown = time.Now().AddDate(0, 0, 1) },
+		"shown what is no hash":  func(f *consent.Following) { f.Notice.SHA256 = "../" },
+	} {
+		list, err := m.a.Followable(t.Context(), "alice", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&list[0])
+		if err := m.b.Sound(&list[0]); (err == nil) != (name == "") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

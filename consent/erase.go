@@ -136,6 +136,7 @@ func (a *Authority) deleteAll(ctx context.Context, person string, e *Erased) err
 			{`DELETE FROM consent_as_is WHERE person = $1`, &none},
 			{`DELETE FROM consent_followed WHERE person = $1`, &none},
 			{`DELETE FROM consent_past WHERE person = $1`, &none},
+			{`DELETE FROM consent_gone WHERE person = $1`, &none},
 			{`DELETE FROM consent_seen WHERE person = $1`, &none},
 			{`DELETE FROM consent_erasure WHERE person = $1`, &none},
 		} {

@@ -144,6 +144,9 @@ func (a *Authority) Leaves(l Leaving) func(context.Context, *sql.Tx) ([]ledger.E
 // Leave ends all consents of a person who has moved, as a part of the transaction in which they do: nothing is permitted
 // after it, and each names in the log where they went. See [Authority.Quiet].
 func (a *Authority) Leave(ctx context.Context, tx *sql.Tx, l Leaving) (events []ledger.Event, err error) {
+	if err := a.goes(ctx, tx, l); err != nil {
+		return nil, err
+	}
 	ids, err := idsIn(ctx, tx, `SELECT id FROM consent_consent WHERE person = $1 AND id <> $2 AND state IN ('ConsentGiven', 'RenewedConsentGiven') ORDER BY id`, l.Person, l.Except)
 	if err != nil {
 		return nil, err
@@ -156,6 +159,41 @@ func (a *Authority) Leave(ctx context.Context, tx *sql.Tx, l Leaving) (events []
 		events = append(events, event...)
 	}
 	return events, nil
+}
+
+// goes notes that a person has moved, after whoever is granting something in their name just now.
+func (a *Authority) goes(ctx context.Context, tx *sql.Tx, l Leaving) error {
+	if err := a.db.Hold(ctx, tx, "consent/"+l.Person); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO consent_gone (person, operator) VALUES ($1, $2) ON CONFLICT (person) DO UPDATE SET operator = excluded.operator`, l.Person, l.Operator)
+	if err != nil {
+		return fmt.Errorf("note that the person has moved: %w", err)
+	}
+	return nil
+}
+
+// lives is an error, which wraps [ErrState], where a person has moved away: what stays here of their instance is for them to
+// come back for, and for no service.
+func (a *Authority) lives(ctx context.Context, tx *sql.Tx, person string) error {
+	if err := a.db.Hold(ctx, tx, "consent/"+person); err != nil {
+		return err
+	}
+	var operator string
+	err := tx.QueryRowContext(ctx, `SELECT operator FROM consent_gone WHERE person = $1`, person).Scan(&operator)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: the person has moved to %s; decide it there", ErrState, operator)
+	}
+	return err
+}
+
+// returns ends what [Authority.goes] noted.
+func returns(ctx context.Context, tx *sql.Tx, person string) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM consent_gone WHERE person = $1`, person)
+	return err
 }
 
 func (a *Authority) leave(ctx context.Context, tx *sql.Tx, id string, l Leaving) ([]ledger.Event, error) {

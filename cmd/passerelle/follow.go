@@ -142,6 +142,10 @@ func (s *server) examine(ctx context.Context, m move.Move, said json.RawMessage)
 		e.History = f.History
 	}
 	for _, one := range f.Consents {
+		if err := s.authority.Sound(&one); err != nil {
+			s.log.Warn("a consent of a person who comes is not understood", "move", m.ID, "from", m.Peer, "error", err)
+			continue
+		}
 		follower := consent.Follower{Following: one, Proven: shown != nil && one.Proves(shown)}
 		here, keys, err := s.authority.Counterpart(ctx, one.Service, s.oauth.Keys)
 		if err != nil {
@@ -207,8 +211,10 @@ func logTrust(signed *statement.Signed) (*ledger.Trust, error) {
 // is what brought them: they signed in there to authorise the move.
 func (s *server) followed(_ context.Context, m move.Move, kept, left json.RawMessage) (move.InTx, error) {
 	var e examined
-	if err := json.Unmarshal(kept, &e); err != nil {
-		return nil, err
+	if len(kept) > 0 {
+		if err := json.Unmarshal(kept, &e); err != nil {
+			return nil, err
+		}
 	}
 	k := consent.Carrying{Person: m.Person, Move: m.ID, Operator: m.Peer, Country: e.Country, Known: true, Consents: e.Consents, History: e.History}
 	if len(left) > 0 {

@@ -19,6 +19,12 @@ CREATE TABLE consent_followed (
 CREATE INDEX consent_followed_person ON consent_followed (person, at);
 CREATE INDEX consent_followed_waiting ON consent_followed (fate) WHERE fate = 'confirm' AND service = '';
 
+-- Who has moved away, and to whom: nothing is granted here any more to what stays of their instance.
+CREATE TABLE consent_gone (
+    person   TEXT PRIMARY KEY,
+    operator TEXT NOT NULL
+);
+
 -- What the log of the operator whom they left proves of them.
 CREATE TABLE consent_past (
     move     TEXT   PRIMARY KEY,

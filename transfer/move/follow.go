@@ -119,7 +119,7 @@ func (a *arrival) followed(ctx context.Context, tx *sql.Tx, m Move, left json.Ra
 	}
 	var kept string
 	err := tx.QueryRowContext(ctx, `SELECT follows FROM move_move WHERE id = $1 AND side = $2`, m.ID, string(Destination)).Scan(&kept)
-	if err != nil || kept == "" {
+	if err != nil {
 		return nil, err
 	}
 	take, err := a.opt.Followed(ctx, m, json.RawMessage(kept), left)
