@@ -40,7 +40,7 @@ type Carrying struct {
 	Country  string // of that operator
 	Known    bool   // they proved who they are there
 	Consents []Follower
-	Left     []Left          // those that stood when they had moved
+	Left     []Left          // those that stood when they had moved; nil: nobody says
 	History  json.RawMessage // what the log there proves; nil: nothing
 }
 
@@ -87,7 +87,7 @@ type bringing struct {
 
 func (a *Authority) carry(ctx context.Context, tx *sql.Tx, k *Carrying, f *Follower) ([]ledger.Event, error) {
 	b := &bringing{id: GrantAt(f.Grant, k.Move, a.operator.ID), who: k}
-	b.Case = Case{Said: f.Following, Proven: f.Proven, Person: k.Known, Countries: [2]string{k.Country, a.operator.Country}, Keys: f.Keys, Now: a.now().UTC()}
+	b.Case = Case{Said: f.Following, Proven: f.Proven, Person: k.Known, Countries: [2]string{k.Country, a.operator.Country}, Keys: f.Keys, Silent: k.Left == nil, Now: a.now().UTC()}
 	if at := slices.IndexFunc(k.Left, func(l Left) bool { return l.Grant == f.Grant }); at >= 0 {
 		b.Left = &k.Left[at]
 	}

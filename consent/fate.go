@@ -27,6 +27,7 @@ const (
 	EndedMeanwhile Reason = "ended-meanwhile"
 	OtherMeanwhile Reason = "changed-meanwhile"
 	NotShown       Reason = "not-shown"
+	NotSaid        Reason = "source-silent"
 	NotKnown       Reason = "person-unknown"
 	NoService      Reason = "service-unknown"
 	NewService     Reason = "service-new"
@@ -49,6 +50,7 @@ func Reasons() map[Reason]map[string]string {
 		EndedMeanwhile: {"en": "It ended at the operator that you left while you were moving.", "fr": "Elle a pris fin chez l’opérateur que vous quittiez pendant le déménagement."},
 		OtherMeanwhile: {"en": "It was changed at the operator that you left while you were moving.", "fr": "Elle a été modifiée chez l’opérateur que vous quittiez pendant le déménagement."},
 		NotShown:       {"en": "The log of the operator that you left does not show that you gave it like this.", "fr": "Le registre de l’opérateur que vous quittez ne montre pas que vous l’avez donnée ainsi."},
+		NotSaid:        {"en": "The operator that you left does not say whether it stood when you moved.", "fr": "L’opérateur que vous avez quitté ne dit pas si elle valait encore lors du déménagement."},
 		NotKnown:       {"en": "You did not sign in at the operator that you left, so nothing shows that it was you.", "fr": "Vous ne vous êtes pas connecté chez l’opérateur que vous quittez : rien ne montre que c’était vous."},
 		NoService:      {"en": "The service is not registered here. It waits until the service is.", "fr": "Le service n’est pas enregistré ici. Elle attend qu’il le soit."},
 		NewService:     {"en": "The service was not registered here when you came. It is now.", "fr": "Le service n’était pas enregistré ici à votre arrivée. Il l’est maintenant."},
@@ -71,6 +73,7 @@ type Case struct {
 	Service   *Service  // the same service, as it is registered here; nil: it is not
 	Keys      []string  // thumbprints of the keys with which it proves itself here
 	Left      *Left     // how it stood when the person had moved; nil: it did not stand any more
+	Silent    bool      // the operator whom they left does not say how it stood then
 	Now       time.Time
 }
 
@@ -95,7 +98,7 @@ func (c *Case) dropped() Reason {
 		return WasExpired
 	case !s.State.Valid():
 		return WasEnded
-	case c.Left == nil:
+	case c.Left == nil && !c.Silent:
 		return EndedMeanwhile
 	}
 	return ""
@@ -112,6 +115,8 @@ func (c *Case) asks() Reason {
 		return NotKnown
 	case !c.Proven:
 		return NotShown
+	case c.Left == nil:
+		return NotSaid
 	case c.Left.Revision != s.Revision:
 		return OtherMeanwhile
 	case !sameRegistrations(here.Registrations, s.Service.Registrations):

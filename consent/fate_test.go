@@ -37,6 +37,7 @@ func TestFates(t *testing.T) {
 		{consent.WasEnded, consent.Dropped, func(c *consent.Case) { c.Said.State = consent.Requested }},
 		{consent.WasEnded, consent.Dropped, func(c *consent.Case) { c.Said.State = "an invented state" }},
 		{consent.EndedMeanwhile, consent.Dropped, func(c *consent.Case) { c.Left = nil }},
+		{consent.NotSaid, consent.Confirm, func(c *consent.Case) { c.Left, c.Silent = nil, true }},
 		{consent.OtherMeanwhile, consent.Confirm, func(c *consent.Case) { c.Left.Revision = 3 }},
 		{consent.NoService, consent.Confirm, func(c *consent.Case) { c.Service = nil }},
 		{consent.Stopped, consent.Confirm, func(c *consent.Case) { c.Service.Suspended = "it lied" }},
@@ -68,7 +69,7 @@ func TestReasonsHaveWords(t *testing.T) {
 			t.Errorf("%s: %v", why, words)
 		}
 	}
-	if len(consent.Reasons()) != 17 {
+	if len(consent.Reasons()) != 18 {
 		t.Errorf("there are %d reasons", len(consent.Reasons()))
 	}
 }

@@ -219,7 +219,7 @@ func (s *server) followed(_ context.Context, m move.Move, kept, left json.RawMes
 	k := consent.Carrying{Person: m.Person, Move: m.ID, Operator: m.Peer, Country: e.Country, Known: true, Consents: e.Consents, History: e.History}
 	if len(left) > 0 {
 		if err := json.NewDecoder(bytes.NewReader(left)).Decode(&k.Left); err != nil {
-			k.Left = nil // then nothing stood that could be named
+			k.Left = nil // as if it had not said
 		}
 	}
 	return s.authority.Carries(k), nil

@@ -96,7 +96,11 @@ func (s *store) keepFollows(ctx context.Context, tx *sql.Tx, id string, text jso
 	return nil
 }
 
-// leftBehind asks what stood when the source retired.
+// patient is how often the source is asked what it has left. It has given the receipt, so that the person can work here; they do
+// not wait for ever for the rest of one that is gone since.
+const patient = 6
+
+// leftBehind asks what stood when the source retired; nothing, where it does not say.
 func (a *arrival) leftBehind(ctx context.Context) (json.RawMessage, error) {
 	if a.opt.Followed == nil {
 		return nil, nil
@@ -108,6 +112,9 @@ func (a *arrival) leftBehind(ctx context.Context) (json.RawMessage, error) {
 	said, err := a.link.say(ctx, a.ID, peer)
 	if err == nil && said.Stage != Committed && said.Stage != Erased {
 		err = fmt.Errorf("%w: it signed the receipt, and says that it is %s", ErrRefused, said.Stage)
+	}
+	if err != nil && !errors.Is(err, ErrRefused) && a.Detail.Tries >= patient {
+		return nil, nil
 	}
 	return said.Left, err
 }
