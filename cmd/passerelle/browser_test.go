@@ -33,7 +33,7 @@ type visit struct {
 }
 
 // freePort is one that nobody listens at.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -258,7 +258,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// secrets makes recovery codes and a recovery key.
+// secrets makes recovery codes, a recovery key and an app password.
 func (v *visit) secrets() {
 	v.t.Helper()
 	v.press("account.codes-make")
@@ -271,6 +271,13 @@ func (v *visit) secrets() {
 	v.inspect("key")
 	v.press("codes.kept")
 	v.See("age1")
+	v.Fill(v.say("account.app-name"), "Phone")
+	v.press("account.app-make")
+	v.read("app.how")
+	v.See("/dav/files/")
+	v.inspect("app-password")
+	v.press("app.kept")
+	v.See("Phone")
 	v.inspect("account")
 }
 

@@ -2,13 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/internal/browsertest"
-	"github.com/passerelle-cloud/passerelle/operators/peer"
 )
 
 // beginMove starts two gateways that trust each other: A, where alice has everything, and B, where she has an account.
@@ -23,47 +25,14 @@ func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData
 	if err := json.Unmarshal(text, &v.texts); err != nil {
 		t.Fatal(err)
 	}
-	bData = t.TempDir()
 	loaded(t, v.data)
 	// A browser keeps one set of cookies for all ports of a host.
-	ports := map[string]string{v.data: "localhost:" + freePort(t), bData: "127.0.0.1:" + freePort(t)}
-	statements := map[string]string{}
-	for data, host := range ports {
-		named(t, data, map[string]string{v.data: "Maison A", bData: "Banque B"}[data], "http://"+host)
-		statements[data] = filepath.Join(t.TempDir(), "operator.json")
-		if err := os.WriteFile(statements[data], []byte(mustCall(t, "--data", data, "operator", "publish")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mustCall(t, "--data", v.data, "operator", "trust", statements[bData])
-	mustCall(t, "--data", bData, "operator", "trust", statements[v.data])
-	mustCall(t, "--data", bData, "person", "add", "alice")
-	passwordOf(t, v.data, "alice", "correct horse battery")
-	passwordOf(t, bData, "alice", "another horse battery")
-	serve := func(data string) *running {
-		host := ports[data]
-		return runGateway(t, data, "--listen", strings.Replace(host, "localhost", "127.0.0.1", 1), "--url", "http://"+host, "--local")
-	}
-	v.g, b = serve(v.data), serve(bData)
+	two := pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + freePort(t), toURL: "http://127.0.0.1:" + freePort(t)}
+	two.acquaint(t)
+	v.g, b = two.serve(t, two.from), two.serve(t, two.to)
+	bData = two.to
 	v.Browser = browsertest.Open(t, o)
 	return v, b, bData
-}
-
-// named gives an operator a name, and the address of its gateway.
-func named(t *testing.T, data, name, url string) {
-	t.Helper()
-	var profile map[string]any
-	if err := json.Unmarshal([]byte(mustCall(t, "--data", data, "--json", "operator", "show")), &profile); err != nil {
-		t.Fatal(err)
-	}
-	profile = map[string]any{"id": profile["id"], "legal_name": name, "endpoints": map[string]string{peer.Endpoint: url}}
-	text, err := json.Marshal(profile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(data, "operator.json"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestMovePages moves somebody from one operator to another through the pages: in French on a telephone, and in English.
@@ -71,6 +40,7 @@ func TestMovePages(t *testing.T) {
 	for _, o := range []browsertest.Options{{Language: "fr", Width: 360, Height: 740, Phone: true}, {Language: "en", Dark: true}} {
 		t.Run(o.Language, func(t *testing.T) {
 			v, b, bData := beginMove(t, o)
+			writing := workAt(t, v.g.url, appPassword(t, v.data, "alice"))
 			v.Go(b.url + "/move")
 			v.enter("another horse battery")
 			v.read("move.title", "move.bring-how")
@@ -84,15 +54,14 @@ func TestMovePages(t *testing.T) {
 			v.read("move.moving")
 			v.inspect("move-under-way")
 			v.read("move.arrived", "move.complete")
+			written := writing.end()
 			v.inspect("move-arrived")
-			if list := mustCall(t, "--data", bData, "person", "list"); !strings.Contains(list, "alice") {
-				t.Errorf("there is nobody: %s", list)
-			}
 			v.Go(b.url + "/move")
 			v.read("move.arrived", "move.report")
 			v.open("/move")
 			v.read("move.left", "move.retained", "move.open")
 			v.inspect("move-left")
+			writing.all(t, b.url, appPassword(t, bData, "alice"), written) // it sets her password, and so ends her session
 		})
 	}
 }
@@ -103,4 +72,86 @@ func (v *visit) enter(password string) {
 	v.Fill(v.say("sign-in.name"), "alice")
 	v.Fill(v.say("sign-in.password"), password)
 	v.press("sign-in.do")
+}
+
+// working is a program that writes one file after the other over WebDAV, as somebody who goes on working.
+type working struct {
+	base, app string
+	stop      chan struct{}
+	written   chan int
+	last      int // the last answer
+}
+
+func workAt(t *testing.T, base, app string) *working {
+	t.Helper()
+	w := &working{base: base, app: app, stop: make(chan struct{}), written: make(chan int, 1)}
+	go func() {
+		n := 0
+		for ; ; n++ {
+			select {
+			case <-w.stop:
+				w.written <- n
+				return
+			default:
+			}
+			status, err := w.put(n)
+			if err != nil || status != http.StatusCreated && status != http.StatusServiceUnavailable { // it has moved
+				w.last = status
+				w.written <- n
+				return
+			}
+			if status == http.StatusServiceUnavailable { // the fence: a program tries again
+				n--
+			}
+			time.Sleep(3 * time.Millisecond)
+		}
+	}()
+	return w
+}
+
+func (w *working) request(method, path, body string) (*http.Response, error) {
+	r, err := http.NewRequest(method, w.base+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.SetBasicAuth("alice", w.app)
+	return http.DefaultClient.Do(r)
+}
+
+func (w *working) put(n int) (int, error) {
+	answer, err := w.request(http.MethodPut, fmt.Sprintf("/dav/files/while-moving-%d.txt", n), fmt.Sprint("line ", n))
+	if err != nil {
+		return 0, err
+	}
+	return answer.StatusCode, answer.Body.Close()
+}
+
+// end ends the writing, and returns how many files were written for sure.
+func (w *working) end() int {
+	close(w.stop)
+	return <-w.written
+}
+
+// all checks that every file which was written is where the person went, and that nobody writes any more where they left.
+func (w *working) all(t *testing.T, base, app string, written int) {
+	t.Helper()
+	if written == 0 {
+		t.Error("nothing was written meanwhile")
+	}
+	if status, err := w.put(written); err != nil || status != http.StatusGone {
+		t.Errorf("after the move a program is told %d, %v", status, err)
+	}
+	there := working{base: base, app: app}
+	for n := range written {
+		answer, err := there.request(http.MethodGet, fmt.Sprintf("/dav/files/while-moving-%d.txt", n), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		if err != nil || answer.StatusCode != http.StatusOK || string(text) != fmt.Sprint("line ", n) {
+			t.Errorf("file %d of %d: %s %q, %v", n, written, answer.Status, text, err)
+		}
+		answer.Body.Close()
+	}
+	t.Logf("%d files were written while everything moved", written)
 }

@@ -133,6 +133,9 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err := s.openDesk(ctx, g); err != nil {
 		return err
 	}
+	if err := s.openDAV(g, c); err != nil {
+		return err
+	}
 	if err := s.openPages(ctx, g, c, issuer); err != nil {
 		return err
 	}

@@ -49,9 +49,11 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	if _, err := g.openHome(ctx); err != nil {
 		return err
 	}
+	// An operator is where its statement says: none sends us elsewhere.
+	direct := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	s.peers = &peer.Directory{Pins: g.pins}
 	s.issuer = issuer
-	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: http.DefaultClient}
+	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: direct}
 	if s.sender, err = move.OpenSender(ctx, s.db, s.ledger, s.senderOptions(g, partyOf(signed))); err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			if err != nil {
 				return 0, false, err
 			}
-			return instance.Room(ctx)
+			return instance.Left(ctx)
 		},
 	}
 }
@@ -190,7 +192,8 @@ func staging(g *gateway) move.Staging {
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Adopt: g.home.Adopt,
+		Adopt:   g.home.Adopt,
+		Release: g.home.Release,
 		Into: func(ctx context.Context, person string) (operators.Target, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if err != nil {
@@ -283,6 +286,18 @@ func (s *server) eraseMoved(ctx context.Context, g *gateway, person string) (str
 		return "", err
 	}
 	return g.certify(ctx, certificate)
+}
+
+// movedTo is where an instance is now that was here and has moved.
+func (s *server) movedTo(ctx context.Context, person string) (string, bool) {
+	operator, err := s.sender.Moved(ctx, person)
+	if err != nil || operator == "" {
+		return "", false // where that cannot be looked up, nothing can be written either
+	}
+	if to, err := s.peers.Find(ctx, operator); err == nil {
+		return peer.URL(to.Statement.Operator), true
+	}
+	return operator, true
 }
 
 // forget removes what is kept of a person's decisions.

@@ -47,7 +47,7 @@ func TestPeers(t *testing.T) {
 }
 
 // passwordOf gives a person a password.
-func passwordOf(t *testing.T, data, person, password string) {
+func passwordOf(t testing.TB, data, person, password string) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -170,7 +170,7 @@ type browser struct {
 	base string
 }
 
-func newBrowser(t *testing.T, base string) *browser {
+func newBrowser(t testing.TB, base string) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -185,7 +185,7 @@ func newBrowser(t *testing.T, base string) *browser {
 }
 
 // page reads a page.
-func (b *browser) page(t *testing.T, answer *http.Response, err error) (string, *url.URL) {
+func (b *browser) page(t testing.TB, answer *http.Response, err error) (string, *url.URL) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func (b *browser) page(t *testing.T, answer *http.Response, err error) (string, 
 }
 
 // post sends the one form of a page that goes to a place, with what is set there, and with some things changed.
-func (b *browser) post(t *testing.T, page string, at *url.URL, action string, change url.Values) *http.Response {
+func (b *browser) post(t testing.TB, page string, at *url.URL, action string, change url.Values) *http.Response {
 	t.Helper()
 	form := regexp.MustCompile(`(?s)<form[^>]*action="(` + action + `)"[^>]*>(.*?)</form>`).FindStringSubmatch(page)
 	if form == nil {
@@ -254,7 +254,7 @@ func attribute(tag, name string) string {
 
 // decides opens what a service sent the person to, signs in if need be, and says yes to what is necessary. It returns
 // where the browser goes then.
-func (b *browser) decides(t *testing.T, to, name, password string) string {
+func (b *browser) decides(t testing.TB, to, name, password string) string {
 	t.Helper()
 	answer, err := b.Get(to)
 	page, at := b.page(t, answer, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/consent/oauth"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
+	"github.com/passerelle-cloud/passerelle/operators/dav"
 	"github.com/passerelle-cloud/passerelle/operators/peer"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
 )
@@ -60,6 +61,8 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("PUT /moves/{id}/abort", moves.Abort)
 	mux.HandleFunc("GET /moves/{id}/receipt", moves.Receipt)
 	mux.HandleFunc("GET /moves/{id}/certificate", moves.Certificate)
+	// Persons work with the programs that they have.
+	s.davRoutes(mux)
 
 	// Regulators check: on pages, and by programs.
 	d := s.deskWeb
@@ -131,6 +134,8 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /account/password", s.account.Password)
 	mux.HandleFunc("POST /account/recovery-codes", s.account.Codes)
 	mux.HandleFunc("POST /account/recovery-key", s.account.Key)
+	mux.HandleFunc("POST /account/app-passwords", s.account.AddApp)
+	mux.HandleFunc("POST /account/app-passwords/{id}/revoke", s.account.RevokeApp)
 	mux.HandleFunc("POST /account/sessions/end", s.account.EndSession)
 	mux.HandleFunc("GET /account/provider", s.account.LinkProvider)
 	mux.HandleFunc("POST /account/provider/remove", s.account.UnlinkProvider)
@@ -152,6 +157,27 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /consents/{id}/change", s.web.DoChange)
 	mux.HandleFunc("GET /consents/{id}/again", s.web.Again)
 	mux.HandleFunc("POST /consents/{id}/again", s.web.DoAgain)
+}
+
+// davRoutes lists what programs for WebDAV, CardDAV and CalDAV ask. Their own methods (PROPFIND, MKCOL, LOCK, …), which
+// openapi.yaml cannot name, go where the rest goes.
+func (s *server) davRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /.well-known/carddav", dav.WellKnown)
+	mux.HandleFunc("GET /.well-known/caldav", dav.WellKnown)
+	mux.HandleFunc("/.well-known/carddav", dav.WellKnown)
+	mux.HandleFunc("/.well-known/caldav", dav.WellKnown)
+	mux.Handle("GET /dav/files/{path...}", s.dav)
+	mux.Handle("PUT /dav/files/{path...}", s.dav)
+	mux.Handle("DELETE /dav/files/{path...}", s.dav)
+	mux.Handle("GET /dav/trash/{path...}", s.dav)
+	mux.Handle("DELETE /dav/trash/{path...}", s.dav)
+	mux.Handle("GET /dav/contacts/default/{name}", s.dav)
+	mux.Handle("PUT /dav/contacts/default/{name}", s.dav)
+	mux.Handle("DELETE /dav/contacts/default/{name}", s.dav)
+	mux.Handle("GET /dav/calendars/default/{name}", s.dav)
+	mux.Handle("PUT /dav/calendars/default/{name}", s.dav)
+	mux.Handle("DELETE /dav/calendars/default/{name}", s.dav)
+	mux.Handle("/dav/", s.dav)
 }
 
 // ready says whether this replica can log, without which it must not do anything.

@@ -29,6 +29,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators/accounts"
+	"github.com/passerelle-cloud/passerelle/operators/dav"
 	"github.com/passerelle-cloud/passerelle/operators/peer"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
@@ -127,6 +128,7 @@ type server struct {
 	sender    *move.Sender    // lets persons leave
 	receiver  *move.Receiver  // lets persons come, and ask has another operator asked
 	ask       func(ctx context.Context, person, operator string) (string, error)
+	dav       *dav.Handler
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	issuer    string // where we are reached

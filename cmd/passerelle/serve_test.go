@@ -33,7 +33,7 @@ type running struct {
 }
 
 // runGateway starts "passerelle serve" and waits until it says where it is.
-func runGateway(t *testing.T, data string, args ...string) *running {
+func runGateway(t testing.TB, data string, args ...string) *running {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -69,7 +69,7 @@ func runGateway(t *testing.T, data string, args ...string) *running {
 }
 
 // stop asks it to stop, and checks that it does.
-func (r *running) stop(t *testing.T) {
+func (r *running) stop(t testing.TB) {
 	t.Helper()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	if err := r.cmd.Wait(); err != nil {
@@ -92,14 +92,14 @@ func (r *running) get(t *testing.T, path string) (*http.Response, string) {
 }
 
 // call runs the program in this process.
-func call(t *testing.T, args ...string) (string, int) {
+func call(t testing.TB, args ...string) (string, int) {
 	t.Helper()
 	var out strings.Builder
 	code := run(args, &out, &out)
 	return out.String(), code
 }
 
-func mustCall(t *testing.T, args ...string) string {
+func mustCall(t testing.TB, args ...string) string {
 	t.Helper()
 	out, code := call(t, args...)
 	if code != 0 {
@@ -108,7 +108,7 @@ func mustCall(t *testing.T, args ...string) string {
 	return out
 }
 
-func loaded(t *testing.T, data string, flags ...string) {
+func loaded(t testing.TB, data string, flags ...string) {
 	t.Helper()
 	zip := filepath.Join(t.TempDir(), "x.zip")
 	mustCall(t, "--data", t.TempDir(), "export", "--from", "example:1", "--out", zip)
@@ -207,35 +207,10 @@ func TestServeRefuses(t *testing.T) {
 }
 
 func TestServeTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gateway"}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write := func(name, kind string, data []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	g := runGateway(t, t.TempDir(), "--tls-cert", write("cert.pem", "CERTIFICATE", der), "--tls-key", write("key.pem", "PRIVATE KEY", private))
+	certificate, key, cert := selfSigned(t)
+	g := runGateway(t, t.TempDir(), "--tls-cert", certificate, "--tls-key", key)
 	if !strings.HasPrefix(g.url, "https://") {
 		t.Fatal(g.url)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
@@ -246,6 +221,37 @@ func TestServeTLS(t *testing.T) {
 	}
 	answer.Body.Close()
 	g.stop(t)
+}
+
+// selfSigned makes a certificate for this machine, and returns its files.
+func selfSigned(t testing.TB) (certificate, private string, parsed *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gateway"}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parsed, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", pkcs8), parsed
 }
 
 // Two replicas on one PostgreSQL share one log, while persons' data comes in.

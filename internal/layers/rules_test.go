@@ -49,6 +49,7 @@ var rules = []rule{
 	{"operators", []string{"formats"}},
 	{"operators/bank", []string{"operators", "formats"}},
 	{"operators/cozy", []string{"operators", "formats", "internal/extsort"}},
+	{"operators/dav", []string{"operators", "operators/home", "formats", "formats/icalendar", "formats/vcard"}},
 	{"operators/dir", []string{"operators", "formats", "internal/extsort"}},
 	{"operators/home", []string{"operators", "formats", "internal/extsort", "internal/sqldb"}},
 	{"operators/solid", []string{"operators", "formats"}},

@@ -199,6 +199,7 @@ func (a *Accounts) Remove(ctx context.Context, name string) error {
 			`DELETE FROM accounts_session WHERE account = $1`,
 			`DELETE FROM accounts_passkey WHERE account = $1`,
 			`DELETE FROM accounts_code WHERE account = $1`,
+			`DELETE FROM accounts_app WHERE account = $1`,
 			`DELETE FROM accounts_identity WHERE account = $1`,
 		} {
 			if _, err := tx.ExecContext(ctx, statement, name); err != nil {

@@ -136,13 +136,20 @@ func (i *Instance) writeFile(content io.Reader, size int64) (blob formats.Blob, 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return blob, "", err
 	}
+	return writeTemporary(dir, content, size)
+}
+
+// anySize stands for a size that nobody knows beforehand.
+const anySize = -1
+
+func writeTemporary(dir string, content io.Reader, size int64) (blob formats.Blob, name string, err error) {
 	f, err := os.CreateTemp(dir, unfinished)
 	if err != nil {
 		return blob, "", err
 	}
 	digest := sha256.New()
 	n, err := io.CopyBuffer(io.MultiWriter(f, digest), content, make([]byte, 128<<10))
-	if err == nil && n != size {
+	if err == nil && n != size && size != anySize {
 		err = sizeDiffers(size)
 	}
 	if err == nil {
@@ -151,7 +158,7 @@ func (i *Instance) writeFile(content io.Reader, size int64) (blob formats.Blob, 
 	if err = errors.Join(err, f.Close()); err != nil {
 		return blob, "", errors.Join(err, os.Remove(f.Name()))
 	}
-	return formats.Blob{SHA256: formats.Hash(digest.Sum(nil)), Size: size}, f.Name(), nil
+	return formats.Blob{SHA256: formats.Hash(digest.Sum(nil)), Size: n}, f.Name(), nil
 }
 
 // keepFile gives a file its final name, durably, and writes the row.

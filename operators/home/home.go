@@ -36,6 +36,18 @@ var (
 	ErrTaken = errors.New("taken already")
 	// ErrBusy is returned while another load, or a deletion, has the instance.
 	ErrBusy = errors.New("the instance is being loaded into by somebody else; try again when that is done")
+	// ErrQuota is returned for what the instance has no room for.
+	ErrQuota = errors.New("there is no room for it; throw something away and empty the trash, or ask the operator for more")
+	// ErrNoFolder is returned for a path in a folder that is not there, or in what is no folder.
+	ErrNoFolder = errors.New("the folder that it is to be in is not there; make it first")
+	// ErrFolder is returned where a file was meant and a folder is.
+	ErrFolder = errors.New("a folder is there, not a file")
+	// ErrNote is returned instead of replacing the bytes of a note, which only its editor understands.
+	ErrNote = errors.New("a note is there, which only its editor can change; save under another name")
+	// ErrInside is returned for what is to go to where it is, into itself, or over what it is in.
+	ErrInside = errors.New("it cannot go there: one of the two is in the other, or they are the same")
+	// ErrTooMany is returned for more than one change can be made of.
+	ErrTooMany = errors.New("that is too much at once; do it in parts")
 )
 
 // Home holds instances.
@@ -58,7 +70,7 @@ func Open(ctx context.Context, db *sqldb.DB, dir string) (*Home, error) {
 		return nil, err
 	}
 	h := &Home{db: db, dir: dir}
-	return h, h.sweep(ctx)
+	return h, errors.Join(h.sweep(ctx), h.sweepUploads())
 }
 
 // Options of a new instance.
@@ -166,6 +178,7 @@ func deleteIn(ctx context.Context, tx *sql.Tx, instance int64) error {
 		`DELETE FROM home_series WHERE instance = $1`,
 		`DELETE FROM home_record WHERE instance = $1`,
 		`DELETE FROM home_blob WHERE instance = $1`,
+		`DELETE FROM home_lock WHERE instance = $1`,
 		`DELETE FROM home_instance WHERE id = $1`,
 		`INSERT INTO home_garbage (instance) VALUES ($1)`,
 	} {

@@ -101,6 +101,26 @@ func (i *Instance) lock(ctx context.Context) (unlock func() error, err error) {
 	return unlock, nil
 }
 
+// A change of the person's takes the lock for some milliseconds: a load does not give up for that.
+const (
+	lockTries = 20
+	lockPause = 10 * time.Millisecond
+)
+
+func (i *Instance) lockPatiently(ctx context.Context) (unlock func() error, err error) {
+	for try := 1; ; try++ {
+		unlock, err = i.lock(ctx)
+		if !errors.Is(err, ErrBusy) || try == lockTries {
+			return unlock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPause):
+		}
+	}
+}
+
 // Pseudonym names the person for one recipient, by which two recipients cannot tell that they know the same person.
 func (i *Instance) Pseudonym(recipient string) string {
 	mac := hmac.New(sha256.New, i.secret)

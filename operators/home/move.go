@@ -41,7 +41,7 @@ func (h *Home) makeRoom(ctx context.Context, i *Instance, person string) error {
 	if err != nil {
 		return err
 	}
-	room, limited, err := own.Room(ctx)
+	room, limited, err := own.Left(ctx)
 	if err != nil || !limited {
 		return errors.Join(err, i.SetQuota(ctx, 0))
 	}
@@ -63,14 +63,17 @@ func (h *Home) Discard(ctx context.Context, move string) error {
 }
 
 // Adopt gives a person the instance that came to be for a move, as a part of a transaction. An instance of that name which
-// holds nothing goes. One that holds something stays as it is, and false is returned: what came is to be merged into it.
+// holds nothing goes, and so does one that is held: that is what stayed behind when the person moved away from here, and what
+// comes back with them is its newer state. One that holds something else stays as it is, and false is returned: what came is
+// to be merged into it.
 func (h *Home) Adopt(ctx context.Context, tx *sql.Tx, move, person string) (bool, error) {
 	if err := CheckName(person); err != nil {
 		return false, err
 	}
 	var old, quota int64
 	var secret []byte
-	err := tx.QueryRowContext(ctx, `UPDATE home_instance SET position = position WHERE name = $1 RETURNING id, quota, secret`, person).Scan(&old, &quota, &secret)
+	var held bool
+	err := tx.QueryRowContext(ctx, `UPDATE home_instance SET position = position WHERE name = $1 RETURNING id, quota, secret, held`, person).Scan(&old, &quota, &secret, &held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, h.rename(ctx, tx, move, person)
 	}
@@ -78,7 +81,7 @@ func (h *Home) Adopt(ctx context.Context, tx *sql.Tx, move, person string) (bool
 		return false, fmt.Errorf("look for the instance %q: %w", person, err)
 	}
 	count, err := usage(ctx, tx, old)
-	if err != nil || count.Records > 0 {
+	if err != nil || count.Records > 0 && !held {
 		return false, err
 	}
 	if err := deleteIn(ctx, tx, old); err != nil {
@@ -102,16 +105,23 @@ func (h *Home) rename(ctx context.Context, tx *sql.Tx, move, person string) erro
 	return nil
 }
 
-// Hold is [Instance.SetReadOnly] as a part of a transaction: from its commit on no write of anybody's is under way.
-func (h *Home) Hold(ctx context.Context, tx *sql.Tx, person string, readOnly bool) error {
-	result, err := tx.ExecContext(ctx, `UPDATE home_instance SET read_only = $2 WHERE name = $1`, person, readOnly)
+// Hold keeps an instance from being written to while it moves, and for good where it has moved, as a part of a transaction:
+// from its commit on no write of anybody's is under way. Whether an administrator has made it read-only is another thing,
+// which neither changes nor is changed by this: who lifts the one does not let anybody write through the other.
+func (h *Home) Hold(ctx context.Context, tx *sql.Tx, person string, hold bool) error {
+	result, err := tx.ExecContext(ctx, `UPDATE home_instance SET held = $2 WHERE name = $1`, person, hold)
 	if err != nil {
-		return fmt.Errorf("set up the instance %q: %w", person, err)
+		return fmt.Errorf("hold the instance %q: %w", person, err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		return errors.Join(err, fmt.Errorf("an instance named %q: %w", person, operators.ErrNotFound))
 	}
 	return nil
+}
+
+// Release lets an instance be written to that was held.
+func (h *Home) Release(ctx context.Context, tx *sql.Tx, person string) error {
+	return h.Hold(ctx, tx, person, false)
 }
 
 // Counts returns how much the instance holds of each dataset.
@@ -134,15 +144,8 @@ func (i *Instance) Counts(ctx context.Context) (map[formats.Dataset]formats.Coun
 	return counts, rows.Err()
 }
 
-// Room returns how many bytes the instance may take in still, and false where it has no limit.
-func (i *Instance) Room(ctx context.Context) (int64, bool, error) {
-	var quota, used int64
-	err := i.home.db.Read.QueryRowContext(ctx, `SELECT quota, used FROM home_instance WHERE id = $1`, i.id).Scan(&quota, &used)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, i.gone()
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("read the quota of %q: %w", i.name, err)
-	}
-	return max(quota-used, 0), quota > 0, nil
+// Left returns how many bytes the instance may take in still, and false where it has no limit.
+func (i *Instance) Left(ctx context.Context) (int64, bool, error) {
+	used, quota, err := i.Room(ctx)
+	return max(quota-used, 0), quota > 0, err
 }

@@ -191,15 +191,70 @@ func (s *Source) lacking(ctx context.Context, item operators.Item) (operators.It
 	return item, nil
 }
 
-// States implements [operators.Stated].
+// States implements [operators.Stated]. Of a record whose bytes are lost it gives the state as Records gives the record:
+// without them.
 func (s *Source) States(ctx context.Context) iter.Seq2[formats.State, error] {
 	return func(yield func(formats.State, error) bool) {
 		if _, err := s.position(ctx); err != nil {
 			yield(formats.State{}, err)
 			return
 		}
-		listStates(ctx, s.tx, yield, `SELECT key, hash, blob FROM home_record WHERE instance = $1 AND NOT deleted ORDER BY key`, s.id)
+		lost, err := s.lost(ctx)
+		if err != nil {
+			yield(formats.State{}, err)
+			return
+		}
+		listStates(ctx, s.tx, func(state formats.State, err error) bool {
+			if without, ok := lost[string(key(state.Dataset, state.ID))]; ok && err == nil {
+				state = without
+			}
+			return yield(state, err)
+		}, `SELECT key, hash, blob FROM home_record WHERE instance = $1 AND NOT deleted ORDER BY key`, s.id)
 	}
+}
+
+// lost are the states of the records whose bytes should be in a file that is not there, by their keys.
+func (s *Source) lost(ctx context.Context) (map[string]formats.State, error) {
+	rows, err := s.tx.QueryContext(ctx, `SELECT key, blob FROM home_record WHERE instance = $1 AND NOT deleted AND blob IS NOT NULL AND size > $2`, s.id, smallBlob)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is lost: %w", err)
+	}
+	defer rows.Close()
+	var keys [][]byte
+	var key, blob sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&key, &blob); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(s.blobFile(formats.Hash(blob))); errors.Is(err, fs.ErrNotExist) {
+			keys = append(keys, bytes.Clone(key))
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	states := map[string]formats.State{}
+	for _, key := range keys {
+		if states[string(key)], err = s.without(ctx, key); err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+// without is the state of a record as it is without its bytes.
+func (s *Source) without(ctx context.Context, key []byte) (formats.State, error) {
+	var h held
+	if err := s.tx.QueryRowContext(ctx, `SELECT line FROM home_record WHERE instance = $1 AND key = $2`, s.id, key).Scan(&h.line); err != nil {
+		return formats.State{}, fmt.Errorf("read what is lost: %w", err)
+	}
+	r, err := h.record()
+	if err != nil {
+		return formats.State{}, err
+	}
+	r.Blob = nil
+	line, err := r.AppendLine(nil)
+	return formats.State{Dataset: r.Dataset, ID: r.ID, Record: formats.HashOf(line)}, err
 }
 
 // rowsQuerier is a database or a transaction.

@@ -76,7 +76,7 @@ func (t *Target) Load(ctx context.Context, origin operators.Origin) (operators.L
 	if origin.Series == "" {
 		origin.Series = "copy " + rand.Text()
 	}
-	unlock, err := t.i.lock(ctx)
+	unlock, err := t.i.lockPatiently(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ type writer struct {
 func newWriter(i *Instance) *writer { return &writer{i: i} }
 
 // begin begins a transaction unless there is one. It takes the instance's row first, so that writers of one instance
-// come one after the other, and none goes on after the instance was made read-only.
+// come one after the other, and none goes on after the instance was made read-only or held.
 func (w *writer) begin() error {
 	if w.fault != nil || w.tx != nil {
 		return w.fault
@@ -55,7 +55,7 @@ func (w *writer) begin() error {
 		return fmt.Errorf("begin to write: %w", err)
 	}
 	var readOnly bool
-	err = tx.QueryRow(`UPDATE home_instance SET position = position WHERE id = $1 RETURNING position, used, quota, read_only`, w.i.id).
+	err = tx.QueryRow(`UPDATE home_instance SET position = position WHERE id = $1 RETURNING position, used, quota, read_only OR held`, w.i.id).
 		Scan(&w.position, &w.used, &w.quota, &readOnly)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

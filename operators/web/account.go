@@ -20,6 +20,7 @@ type account struct {
 	Codes      int  // recovery codes that are left
 	Key        string
 	Sessions   []session
+	Apps       []accounts.AppPassword
 	Identities []accounts.Identity
 	Provider   string
 	Fault      fault
@@ -34,7 +35,7 @@ type session struct {
 }
 
 // dones are what the page says of what was done just now.
-var dones = []string{"welcome", "recovered", "passkey", "removed", "password", "key", "ended", "linked"}
+var dones = []string{"welcome", "recovered", "passkey", "removed", "password", "key", "ended", "linked", "revoked"}
 
 // Account shows how a person signs in, and where they are signed in.
 func (w *Web) Account(rw http.ResponseWriter, r *http.Request) {
@@ -71,6 +72,9 @@ func (w *Web) gather(r *http.Request, v *webui.Visitor, page *account) (err erro
 		return err
 	}
 	if page.Key, err = a.RecoveryKey(ctx, v.Person); err != nil {
+		return err
+	}
+	if page.Apps, err = a.AppPasswords(ctx, v.Person); err != nil {
 		return err
 	}
 	if page.Identities, err = a.Identities(ctx, v.Person); err != nil {

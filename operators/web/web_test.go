@@ -65,7 +65,7 @@ func newSite(t *testing.T, opt web.Options) *site {
 		"GET /sign-in": w.SignIn, "POST /sign-in": w.DoSignIn, "POST /sign-out": w.DoSignOut, "GET /sign-in/provider": w.Provider, "GET /sign-in/provider/callback": w.ProviderCallback,
 		"GET /register": w.Register, "POST /register": w.DoRegister, "GET /recover": w.Recover, "POST /recover": w.DoRecover,
 		"GET /account": w.Account, "POST /account/passkeys": w.AddPasskey, "POST /account/passkeys/{id}/remove": w.RemovePasskey, "POST /account/password": w.Password,
-		"POST /account/recovery-codes": w.Codes, "POST /account/recovery-key": w.Key, "POST /account/sessions/end": w.EndSession, "GET /account/provider": w.LinkProvider, "POST /account/provider/remove": w.UnlinkProvider,
+		"POST /account/recovery-codes": w.Codes, "POST /account/recovery-key": w.Key, "POST /account/app-passwords": w.AddApp, "POST /account/app-passwords/{id}/revoke": w.RevokeApp, "POST /account/sessions/end": w.EndSession, "GET /account/provider": w.LinkProvider, "POST /account/provider/remove": w.UnlinkProvider,
 	} {
 		mux.HandleFunc(pattern, h)
 	}
@@ -356,6 +356,34 @@ func TestAccount(t *testing.T) {
 	other.want(other.get("/account"), http.StatusSeeOther, "/sign-in")
 	v.want(v.post("/account/passkeys/x/remove"), http.StatusSeeOther, "/account?removed")
 	v.want(v.post("/account/passkeys", "ceremony", "x", "response", "{}", "passkey-name", "x"), http.StatusUnauthorized, "That was not right")
+}
+
+func TestAppPasswords(t *testing.T) {
+	s := newSite(t, web.Options{})
+	v := s.person(t, "alice")
+	v.want(v.post("/account/app-passwords", "app-name", " "), http.StatusBadRequest, "cannot be used")
+	made := v.post("/account/app-passwords", "app-name", "Téléphone <b>")
+	app := regexp.MustCompile(`[0-9a-z]{4}(-[0-9a-z]{4}){7}`).FindString(made.page)
+	v.want(made, http.StatusOK, s.url+"/dav/files/")
+	if account, err := s.accounts.SignInApp(t.Context(), "alice", app, "192.0.2.7"); err != nil || account.Instance != "alice" {
+		t.Fatal(app, account, err)
+	}
+	page := v.get("/account").page
+	if strings.Contains(page, app) || strings.Contains(page, "<b>") || !strings.Contains(page, "Téléphone") {
+		t.Error("the page of the account shows the password again, or not its name as text")
+	}
+	id := regexp.MustCompile(`/account/app-passwords/([^/]+)/revoke`).FindStringSubmatch(page)
+	other := s.person(t, "bob")
+	other.want(other.post("/account/app-passwords/"+id[1]+"/revoke"), http.StatusSeeOther, "/account?revoked")
+	if _, err := s.accounts.SignInApp(t.Context(), "alice", app, "192.0.2.7"); err != nil {
+		t.Error("somebody else revoked it")
+	}
+	v.want(v.post("/account/app-passwords/"+id[1]+"/revoke"), http.StatusSeeOther, "/account?revoked")
+	if _, err := s.accounts.SignInApp(t.Context(), "alice", app, "192.0.2.7"); err == nil {
+		t.Error("it opens still")
+	}
+	s.ago = time.Hour
+	v.want(v.post("/account/app-passwords", "app-name", "x"), http.StatusSeeOther, "again=1")
 }
 
 // withProvider is a site whose persons can sign in at a provider.

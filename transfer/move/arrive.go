@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
@@ -31,7 +33,9 @@ type arrival struct {
 	*Receiver
 	link *Link
 	*entry[arriving]
-	board *board
+	shown   time.Time
+	showing atomic.Bool
+	shows   sync.WaitGroup
 }
 
 // step takes a move as far as one step goes. Each can be done again: what a process that died had begun goes on, or is done
@@ -56,10 +60,8 @@ func (a *arrival) step(ctx context.Context) error {
 		return a.accept(ctx)
 	case Accepted:
 		return a.activate(ctx)
-	case Activated:
-		return a.finish(ctx)
 	}
-	return a.cleared(ctx) // aborted
+	return a.finish(ctx) // activated
 }
 
 // rest says that there is nothing to do.
@@ -89,14 +91,22 @@ func (a *arrival) load(ctx context.Context, what Event) error {
 	if err != nil {
 		return err
 	}
-	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+	return a.took(ctx, n, packed, report, func(e *entry[arriving]) error {
+		after, err := e.After(what, 0, "")
+		e.Standing = after
+		return err
+	})
+}
+
+// took writes that an archive was loaded, and removes it.
+func (a *arrival) took(ctx context.Context, n int, packed Packed, report *transfer.Report, also func(*entry[arriving]) error) error {
+	err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		if err := e.Detail.take(n, packed, report); err != nil {
 			return nil, err
 		}
-		after, err := e.After(what, 0, "")
-		e.Standing = after
-		return nil, err
-	}); err != nil {
+		return nil, also(e)
+	})
+	if err != nil {
 		return err
 	}
 	return os.RemoveAll(a.folder(a.ID, n))
@@ -145,24 +155,24 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 		total += f.Size
 	}
 	progress := Progress{Step: Fetching, Archive: n, TotalBytes: total, Began: a.store.now()}
-	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), tell: func(bytes int64) {
+	fetch := download{link: a.link, id: a.ID, n: n, dir: a.folder(a.ID, n), most: mostBytes(a.Detail.Plan), tell: func(bytes int64) {
 		now := progress
 		now.Bytes = bytes
-		a.board.show(now)
+		a.show(ctx, now)
 	}}
 	if err := fetch.run(ctx, packed.Files); err != nil {
 		return packed, nil, err
 	}
 	report, err := a.loaded(ctx, n, packed)
-	if errors.Is(err, archive.ErrFault) {
-		err = errors.Join(err, a.heal(n, packed))
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRoom) {
+		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault) || errors.Is(err, transfer.ErrRefused)))
 	}
 	return packed, report, err
 }
 
 // packed waits until the source has made archive n.
 func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
-	began := a.store.now()
+	began, wait := a.store.now(), pollPacked
 	for {
 		p, err := a.link.pack(ctx, a.ID, n)
 		switch {
@@ -173,27 +183,36 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 		case p.Ready:
 			return p, nil
 		}
-		a.board.show(Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
+		a.show(ctx, Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
 		select {
 		case <-ctx.Done():
 			return p, context.Cause(ctx)
-		case <-time.After(pollPacked):
+		case <-time.After(wait):
 		}
+		wait = min(2*wait, 40*pollPacked)
 	}
 }
 
-// pollPacked is how often it is asked whether an archive is there; the source answers as soon as it is.
+// pollPacked is after what time it is asked again whether an archive is there, at first; the source answers as soon as it is,
+// and one that answers at once that it is not is asked less and less often.
 const pollPacked = 50 * time.Millisecond
 
-// heal removes what did not come whole, so that it is fetched again.
-func (a *arrival) heal(n int, packed Packed) error {
+// heal removes what did not come whole, so that it is fetched again; where the archive is at fault, and nobody can say which
+// file, or is not the one that it should be, that is all of it.
+func (a *arrival) heal(n int, packed Packed, fault bool) error {
 	dir := a.folder(a.ID, n)
 	names, err := archive.Damaged(filepath.Join(dir, packed.Files[len(packed.Files)-1].Name))
-	if err != nil || len(names) == 0 {
+	switch {
+	case err != nil || fault && len(names) == 0:
 		return os.RemoveAll(dir)
+	case len(names) == 0:
+		return nil
 	}
-	for _, name := range names {
-		err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+	// The index too: it may be of an archive that the source has made again since.
+	for _, name := range append(names, packed.Files[len(packed.Files)-1].Name) {
+		if e := os.Remove(filepath.Join(dir, name)); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }
@@ -216,18 +235,23 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.R
 			if p.Step != step {
 				step, began = p.Step, a.store.now()
 			}
-			a.board.show(Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
+			a.show(ctx, Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
 		},
 	}.Run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load archive %d: %w", n, err)
 	}
+	return report, noRoom(report)
+}
+
+// noRoom is an error where something was refused for want of room. More may be given: then the load goes on.
+func noRoom(report *transfer.Report) error {
 	for _, o := range report.Refused {
 		if o.Lost && o.Code == "quota" {
-			return nil, fmt.Errorf("%w (%s: %s)", ErrRoom, o.Path, o.Reason)
+			return fmt.Errorf("%w (%s: %s)", ErrRoom, o.Path, o.Reason)
 		}
 	}
-	return report, nil
+	return nil
 }
 
 // claimed checks that an archive is the one of this move that was asked for, not somebody else's or an older one.
@@ -268,7 +292,7 @@ func (a *arrival) reread(ctx context.Context) (operators.Position, error) {
 	defer source.Close()
 	began := a.store.now()
 	return reread(ctx, source, a.Detail.CheckedTo, func(records, bytes int64) {
-		a.board.show(Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
+		a.show(ctx, Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
 	})
 }
 
@@ -282,7 +306,7 @@ func (a *arrival) fence(ctx context.Context) error {
 		if e.Detail.Paused || e.Detail.Stopping {
 			return nil, errPaused // the source lifts the fence by itself
 		}
-		e.Detail.FencedAt = &at
+		e.Detail.FencedAt, e.Detail.FencedFrom = &at, e.Detail.Applied
 		return e.happens(Fence, at.Epoch, at.Root.String(), logFenced)
 	})
 }
@@ -293,6 +317,13 @@ func (a *arrival) accept(ctx context.Context) error {
 	packed, report, err := a.bring(ctx, n)
 	if err != nil {
 		return err
+	}
+	root, tally, err := a.brought(ctx)
+	if err != nil {
+		return err
+	}
+	if root != a.Detail.FencedAt.Root && n == a.Detail.FencedFrom { // it was made before the fence; the next one is not
+		return a.took(ctx, n, packed, report, func(*entry[arriving]) error { return nil })
 	}
 	to, err := a.reread(ctx)
 	if err != nil {
@@ -306,7 +337,7 @@ func (a *arrival) accept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	accepted, err := a.acceptance(ctx, &e, report)
+	accepted, err := a.acceptance(ctx, &e, report, root, tally)
 	if err != nil {
 		return err
 	}
@@ -315,6 +346,9 @@ func (a *arrival) accept(ctx context.Context) error {
 		return err
 	}
 	if err := a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		if e.Detail.Stopping {
+			return nil, errStopped
+		}
 		if err := e.Detail.take(n, packed, report); err != nil {
 			return nil, err
 		}
@@ -342,12 +376,8 @@ func (a *arrival) sign(ctx context.Context, accepted Acceptance) (string, error)
 }
 
 // acceptance is what is signed: that what is held here, and what could not be, add up to what the source had.
-func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], report *transfer.Report) (Acceptance, error) {
+func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], report *transfer.Report, root formats.Hash, tally Tally) (Acceptance, error) {
 	at := e.Detail.FencedAt
-	root, tally, err := a.brought(ctx)
-	if err != nil {
-		return Acceptance{}, err
-	}
 	if root != at.Root || report.StateRoot == nil || !*report.StateRoot {
 		return Acceptance{}, fmt.Errorf("%w: what has come adds up to %.16s…, and the source stopped at %.16s…", ErrOtherState, root, at.Root)
 	}
@@ -378,113 +408,4 @@ func (a *arrival) brought(ctx context.Context) (formats.Hash, Tally, error) {
 	}
 	s, err := stateOf(recalling.Brought(ctx, a.ID))
 	return s.root, s.tally, err
-}
-
-// activate shows the source what was accepted until it has the receipt, and lets the person work here in the transaction
-// that has it.
-func (a *arrival) activate(ctx context.Context) error {
-	receipt, err := a.link.accept(ctx, a.ID, a.Detail.Acceptance)
-	if errors.Is(err, ErrUnauthorised) { // the source may have retired, and the tokens ended with that
-		receipt, err = a.link.receipt(ctx, a.ID)
-	}
-	if err != nil {
-		return fmt.Errorf("show what was accepted: %w", err)
-	}
-	if err := a.verify(ctx, receipt); err != nil {
-		return err
-	}
-	left, err := a.leftBehind(ctx)
-	if err != nil {
-		return fmt.Errorf("ask what the source has left: %w", err)
-	}
-	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		events, err := e.happens(Commit, e.Epoch, e.Root, logActivated)
-		if err != nil || events == nil {
-			return nil, err
-		}
-		events[0] = e.event(logActivated, note{Epoch: e.Epoch, Root: e.Root, Receipt: receipt.hash()})
-		e.Detail.Receipt, e.Detail.Tokens, e.Detail.Stopping = &receipt, "", false
-		adopted, err := a.opt.Staging.Adopt(ctx, tx, e.ID, e.Person)
-		if err != nil {
-			return nil, err
-		}
-		e.Detail.Merge = !adopted
-		followed, err := a.followed(ctx, tx, e.Move, left)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, followed...)
-		if a.opt.Arrived == nil {
-			return events, nil
-		}
-		more, err := a.opt.Arrived(ctx, tx, e.Move)
-		return append(events, more...), err
-	})
-}
-
-// verify checks that a receipt is about just what was accepted.
-func (a *arrival) verify(ctx context.Context, receipt Receipt) error {
-	peer, err := a.opt.Peer(ctx, a.Peer)
-	if err != nil {
-		return err
-	}
-	if len(receipt.Signatures) != 2 || receipt.compact(0) != a.Detail.Acceptance {
-		return fmt.Errorf("%w: the receipt is about something else than what was accepted here", ErrRefused)
-	}
-	_, err = openAcceptance(receipt.compact(1), peer)
-	return err
-}
-
-// finish merges what came into what the person had, where they had something, and clears up.
-func (a *arrival) finish(ctx context.Context) error {
-	if a.Detail.Done {
-		return a.rest(ctx)
-	}
-	if a.Detail.Merge {
-		if err := a.merge(ctx); err != nil {
-			return err
-		}
-	}
-	if err := a.forgetFiles(a.ID); err != nil {
-		return err
-	}
-	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Done, e.Due = true, time.Time{}
-		return nil, nil
-	})
-}
-
-// merge copies what came into what the person has. Done again, it goes on.
-func (a *arrival) merge(ctx context.Context) error {
-	source, err := a.opt.Staging.Source(ctx, a.ID)
-	if errors.Is(err, operators.ErrNotFound) {
-		return nil // it is done, and was cleared up
-	}
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := a.opt.Staging.Into(ctx, a.Person)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	began := a.store.now()
-	report, err := transfer.Copy{Source: source, Target: target, Series: "merge " + a.ID, Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append}, Form: "merge",
-		Observe: func(p transfer.Progress) {
-			a.board.show(Progress{Step: Merging, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
-		}}.Run(ctx)
-	if err != nil {
-		return fmt.Errorf("merge: %w", err)
-	}
-	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Refused = mostly(e.Detail.Refused, report.Refused)
-		return nil, nil
-	}); err != nil {
-		return err
-	}
-	if err := source.Close(); err != nil {
-		return err
-	}
-	return a.opt.Staging.Discard(ctx, a.ID)
 }

@@ -14,8 +14,14 @@ import (
 // opener opens the bytes of a blob.
 type opener func(ctx context.Context, blob formats.Hash) (io.ReadCloser, error)
 
+// mostChallenged is for how many blobs a challenge may ask: each is read as a whole.
+const mostChallenged = 1000
+
 // answer answers a challenge, in the order in which it asks.
 func answer(ctx context.Context, open opener, c Challenge) ([]formats.Hash, error) {
+	if len(c.Blobs) > mostChallenged {
+		return nil, fmt.Errorf("%w: it wants to be shown %d blobs", ErrAnswer, len(c.Blobs))
+	}
 	answers := []formats.Hash{}
 	for _, blob := range c.Blobs {
 		content, err := open(ctx, blob)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type download struct {
 	id   string
 	n    int
 	dir  string
+	most int64 // bytes of all files that are taken; see admits
 	tell func(bytes int64)
 
 	got atomic.Int64
@@ -29,23 +31,60 @@ type download struct {
 const (
 	atOnce     = 3 // parts; with chunk, what is fetched again after a kill
 	partsAfter = ".parts"
+	newAfter   = ".new"
 )
 
 // run fetches the files, one after the other.
 func (d *download) run(ctx context.Context, files []File) error {
+	if err := d.admits(files); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name == "" || f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") || strings.HasSuffix(f.Name, partsAfter) || f.Size < 0 {
-			return fmt.Errorf("%w: it names a file %.100q of %d bytes", ErrAnswer, f.Name, f.Size)
-		}
 		if err := d.file(ctx, f); err != nil {
 			return fmt.Errorf("fetch %s: %w", f.Name, err)
 		}
 	}
 	return nil
 }
+
+// fileName is the form of the names of an archive's files.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$`)
+
+// admits refuses what nobody packs: names that are more than names, more bytes than were announced, a file for each few
+// bytes of them. Nobody fills the disk of another operator.
+func (d *download) admits(files []File) error {
+	var total int64
+	seen := map[string]bool{}
+	for _, f := range files {
+		own := strings.HasSuffix(f.Name, partsAfter) || strings.HasSuffix(f.Name, newAfter)
+		if !fileName.MatchString(f.Name) || own || seen[f.Name] || f.Size < 0 {
+			return fmt.Errorf("%w: it names a file %.100q of %d bytes", ErrAnswer, f.Name, f.Size)
+		}
+		seen[f.Name] = true
+		if total += f.Size; f.Size > d.most || total > d.most {
+			return fmt.Errorf("%w: archive %d has more than %d bytes, which is much more than it announced; if the instance grew meanwhile, stop the move and begin again", ErrAnswer, d.n, d.most)
+		}
+	}
+	if int64(len(files)) > fewFiles+d.most/leastVolume {
+		return fmt.Errorf("%w: archive %d has %d files", ErrAnswer, d.n, len(files))
+	}
+	return nil
+}
+
+// mostBytes is how many bytes an archive may have for what a plan announced: bodies of records beside the blobs, what comes
+// with encryption, and what the person adds meanwhile.
+func mostBytes(plan Plan) int64 {
+	return growth + 2*plan.Total.Bytes + 64<<10*plan.Total.Records
+}
+
+const (
+	growth      = 1 << 30
+	leastVolume = 1 << 20 // bytes for which a file more is taken
+	fewFiles    = 16
+)
 
 // file fetches one file.
 func (d *download) file(ctx context.Context, f File) (err error) {
@@ -54,7 +93,7 @@ func (d *download) file(ctx context.Context, f File) (err error) {
 		d.told(f.Size)
 		return nil
 	}
-	out, err := os.OpenFile(name+".new", os.O_CREATE|os.O_RDWR, 0o600)
+	out, err := os.OpenFile(name+newAfter, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -71,7 +110,7 @@ func (d *download) file(ctx context.Context, f File) (err error) {
 	if err := d.parts(ctx, f, missing, out, list); err != nil {
 		return err
 	}
-	if err := errors.Join(out.Sync(), os.Rename(name+".new", name), os.Remove(name+partsAfter)); err != nil {
+	if err := errors.Join(out.Truncate(f.Size), out.Sync(), os.Rename(name+newAfter, name), os.Remove(name+partsAfter)); err != nil {
 		return err
 	}
 	return nil
@@ -82,6 +121,11 @@ func (d *download) missing(list *os.File, f File) (parts []int64, err error) {
 	text, err := io.ReadAll(list)
 	if err != nil {
 		return nil, err
+	}
+	if rest := len(text) % 8; rest > 0 { // of an entry that was being written when the process died
+		if err := list.Truncate(int64(len(text) - rest)); err != nil {
+			return nil, err
+		}
 	}
 	have := map[int64]bool{}
 	for ; len(text) >= 8; text = text[8:] {
@@ -127,10 +171,17 @@ func (d *download) parts(ctx context.Context, f File, parts []int64, out, list *
 	return context.Cause(ctx)
 }
 
+// leastProgress is with how many bytes an answer that was cut is worth going on from at once.
+const leastProgress = 16 << 10
+
 // part fetches one part, and then writes down that it has come.
 func (d *download) part(ctx context.Context, f File, from int64, buffer []byte, out, list *os.File, mu *sync.Mutex) error {
-	if err := d.link.part(ctx, d.id, d.n, f.Name, from, buffer); err != nil {
-		return err
+	// Something in between may cut each answer after some time or some bytes: what came of it is not asked for again.
+	for done := 0; done < len(buffer); {
+		came, err := d.link.part(ctx, d.id, d.n, f.Name, from+int64(done), buffer[done:])
+		if done += came; err != nil && (came < leastProgress || ctx.Err() != nil) {
+			return err
+		}
 	}
 	if _, err := out.WriteAt(buffer, from); err != nil {
 		return err

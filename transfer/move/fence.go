@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/operators"
-	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
 // Fence makes an instance read-only for an epoch of its move, and says at which state it stands. It is read-only before it
@@ -26,19 +23,21 @@ func (s *Sender) Fence(ctx context.Context, a Authorisation, id string, epoch in
 	if err == nil {
 		e, err = s.hold(ctx, id, epoch)
 	}
+	s.work.ring()
 	if err != nil {
 		return FencedAt{}, fmt.Errorf("fence: %w", err)
 	}
 	if e.Stage == Fenced {
 		return *e.Detail.FencedAt, nil
 	}
+	since := e.Detail.FenceUntil // while that is the same nobody has written
 	at, err := s.standsAt(ctx, e.Person)
 	if err != nil {
 		return FencedAt{}, fmt.Errorf("fence: %w", err)
 	}
 	e, err = change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		if !e.Detail.Held {
-			return nil, ErrStale // it was lifted meanwhile
+		if !e.Detail.Held || !e.Detail.FenceUntil.Equal(since) {
+			return nil, ErrStale // it was lifted meanwhile, and may be up again
 		}
 		events, err := e.happens(Fence, epoch, at.Root.String(), logFenced)
 		if events != nil {
@@ -65,8 +64,11 @@ func (s *Sender) hold(ctx context.Context, id string, epoch int) (*entry[leaving
 		if len(e.Detail.Made) == 0 {
 			return nil, fmt.Errorf("%w: nothing was copied yet", ErrOrder)
 		}
+		if e.Detail.Held {
+			return nil, nil // asked for again: the person is not to wait for longer
+		}
 		e.Detail.Held, e.Detail.FenceUntil = true, s.store.now().Add(s.opt.Fence).UTC()
-		e.Due = e.Detail.FenceUntil
+		s.schedule(e)
 		return nil, s.opt.Hold(ctx, tx, e.Person, true)
 	})
 }
@@ -106,7 +108,8 @@ func (s *Sender) Commit(ctx context.Context, a Authorisation, id, acceptance str
 	if err != nil {
 		return Receipt{}, fmt.Errorf("retire: %w", err)
 	}
-	return *e.Detail.Receipt, os.RemoveAll(filepath.Join(s.opt.Dir, id))
+	s.work.ring()
+	return *e.Detail.Receipt, nil
 }
 
 func (s *Sender) retire(ctx context.Context, tx *sql.Tx, e *entry[leaving], accepted Acceptance, receipt Receipt) ([]ledger.Event, error) {
@@ -114,10 +117,13 @@ func (s *Sender) retire(ctx context.Context, tx *sql.Tx, e *entry[leaving], acce
 	if err != nil || after == e.Standing {
 		return nil, err
 	}
+	if s.over(e) {
+		return nil, fmt.Errorf("%w: the authorisation is over", ErrEnded)
+	}
 	e.Standing = after
 	e.Detail.Receipt = &receipt
 	e.Detail.Until = s.store.now().Add(s.opt.Retain).UTC()
-	e.Due = e.Detail.Until
+	e.Due = s.store.now() // the archives go
 	events := []ledger.Event{e.event(logCommitted, note{Epoch: e.Epoch, Root: e.Root, Receipt: receipt.hash()})}
 	if s.opt.Retired == nil {
 		return events, nil
@@ -185,142 +191,3 @@ func (s *Sender) answered(ctx context.Context, person string, c Challenge, answe
 	}
 	return nil
 }
-
-// do does what is due about one move.
-func (s *Sender) do(ctx context.Context, id string) error {
-	e, err := read[leaving](ctx, s.store, s.store.db.Read, id)
-	if err != nil {
-		return err
-	}
-	now := s.store.now()
-	switch {
-	case e.Stage == Committed && !now.Before(e.Detail.Until):
-		return s.erase(ctx, e)
-	case e.Detail.Held && !e.Ended() && !now.Before(e.Detail.FenceUntil):
-		return s.lift(ctx, id)
-	case !e.Ended() && e.Detail.Asked > len(e.Detail.Made):
-		return s.pack(ctx, e)
-	}
-	_, err = change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		e.Due = e.Detail.next(e.Stage)
-		return nil, nil
-	})
-	return err
-}
-
-// next is when something is to be done that nobody asks for.
-func (l *leaving) next(stage Stage) time.Time {
-	switch {
-	case stage == Committed:
-		return l.Until
-	case l.Held && stage != Aborted && stage != Erased:
-		return l.FenceUntil
-	}
-	return time.Time{}
-}
-
-// lift lets the person write again.
-func (s *Sender) lift(ctx context.Context, id string) error {
-	_, err := change(ctx, s.store, id, func(tx *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		if !e.Detail.Held || e.Ended() || s.store.now().Before(e.Detail.FenceUntil) {
-			return nil, nil
-		}
-		var events []ledger.Event
-		if e.Stage == Fenced {
-			var err error
-			if events, err = e.happens(Lift, e.Epoch, "", logLifted); err != nil {
-				return nil, err
-			}
-		}
-		e.Detail.Held, e.Due = false, time.Time{}
-		return events, s.opt.Hold(ctx, tx, e.Person, false)
-	})
-	return err
-}
-
-// pack makes the archive that was asked for. It begins from nothing each time it is run.
-func (s *Sender) pack(ctx context.Context, e *entry[leaving]) error {
-	n := len(e.Detail.Made)
-	if err := os.RemoveAll(filepath.Join(s.opt.Dir, e.ID)); err != nil { // the one before has been loaded
-		return err
-	}
-	if err := os.MkdirAll(s.folder(e.ID, n), 0o700); err != nil {
-		return err
-	}
-	packed, last, err := s.export(ctx, e, n)
-	if err != nil {
-		return fmt.Errorf("pack archive %d: %w", n, err)
-	}
-	_, err = change(ctx, s.store, e.ID, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		if e.Ended() || len(e.Detail.Made) != n {
-			return nil, nil
-		}
-		for i := range e.Detail.Made {
-			e.Detail.Made[i].Files = nil
-		}
-		e.Detail.Made, e.Detail.Last = append(e.Detail.Made, packed), &last
-		e.Due = e.Detail.next(e.Stage)
-		return nil, nil
-	})
-	return err
-}
-
-func (s *Sender) export(ctx context.Context, e *entry[leaving], n int) (Packed, transfer.Previous, error) {
-	peer, err := s.opt.Peer(ctx, e.Peer)
-	if err != nil {
-		return Packed{}, transfer.Previous{}, err
-	}
-	source, err := s.opt.Instance(ctx, e.Person)
-	if err != nil {
-		return Packed{}, transfer.Previous{}, err
-	}
-	defer source.Close()
-	x, err := s.opt.Export(ctx, e.Person, peer, source)
-	if err != nil {
-		return Packed{}, transfer.Previous{}, err
-	}
-	x.Series, x.Out, x.VolumeSize, x.Since, x.Pseudonym = e.ID, filepath.Join(s.folder(e.ID, n), "archive"), volumeSize, e.Detail.Last, e.Detail.Pseudonym
-	sealed, err := x.Run(ctx)
-	if err != nil {
-		return Packed{}, transfer.Previous{}, err
-	}
-	total := sealed.Claims.Totals()
-	packed := Packed{Sequence: n, Ready: true, Records: total.Records, Bytes: total.Bytes}
-	for _, d := range sealed.Claims.Datasets {
-		packed.Records += d.Tombstones
-	}
-	for _, name := range sealed.Files {
-		info, err := os.Stat(filepath.Join(s.folder(e.ID, n), name))
-		if err != nil {
-			return packed, transfer.Previous{}, err
-		}
-		packed.Files = append(packed.Files, File{name, info.Size()})
-	}
-	last := transfer.Previous{Claims: sealed.Claims, Root: sealed.Root}
-	last.Claims.Omissions = nil // the next one goes on without them
-	return packed, last, nil
-}
-
-// erase removes the person when their time to come back is over. Where it does not succeed it is tried again.
-func (s *Sender) erase(ctx context.Context, e *entry[leaving]) error {
-	certificate, err := s.opt.Erase(ctx, e.Person)
-	if err != nil {
-		return fmt.Errorf("erase who has moved: %w", err)
-	}
-	_, err = change(ctx, s.store, e.ID, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		after, err := e.After(Remove, 0, "")
-		if err != nil || after == e.Standing {
-			return nil, err
-		}
-		e.Standing, e.Due, e.Person = after, time.Time{}, "" // nothing here names them any more
-		e.Detail.Erased, e.Detail.Certificate = s.store.now().UTC(), certificate
-		// The person's own chain in the log has ended with them: this is what the operator did.
-		event := e.event(logErased, note{Receipt: e.Detail.Receipt.hash()})
-		event.Person, event.Class = operatorChain, ledger.Conduct
-		return []ledger.Event{event}, nil
-	})
-	return err
-}
-
-// operatorChain stands for the operator where the log wants a person (see consent.OperatorChain).
-const operatorChain = "operator:"

@@ -67,11 +67,15 @@ func (l *Link) call(ctx context.Context, method, to string, message, answer any)
 // read200 reads an answer, or the problem that it is.
 func read200(response *http.Response, answer any) error {
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxMessage))
-	if err != nil {
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxMessage+1))
+	switch {
+	case err != nil:
 		return err
-	}
-	if response.StatusCode >= http.StatusBadRequest {
+	case len(text) > maxMessage:
+		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrAnswer, maxMessage)
+	case response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest:
+		return fmt.Errorf("%w: it sends us elsewhere (%s, to %.200q): its statement has to name the address of its gateway", ErrAnswer, response.Status, response.Header.Get("Location"))
+	case response.StatusCode != http.StatusOK:
 		return problemOf(response.StatusCode, text)
 	}
 	if raw, ok := answer.(*string); ok {
@@ -95,13 +99,25 @@ func Problems() map[string]error { return said }
 func problemOf(status int, text []byte) error {
 	var p struct{ Type, Title, Detail string }
 	_ = json.Unmarshal(text, &p) // some answers of what stands in between are none
+	p.Title, p.Detail = shortened(p.Title), shortened(p.Detail)
 	if err := said[strings.TrimPrefix(p.Type, problem.Prefix)]; err != nil {
 		return fmt.Errorf("%w: %s", err, p.Detail)
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
 		return fmt.Errorf("%w (%d %s %s)", ErrUnauthorised, status, p.Title, p.Detail)
 	}
+	if status == http.StatusNotFound && p.Type == problem.Prefix+"not-found" {
+		return fmt.Errorf("%w: %w", ErrAnswer, ErrNotFound)
+	}
 	return fmt.Errorf("%w: it answers %d %s %s", ErrAnswer, status, p.Title, p.Detail)
+}
+
+// shortened is what a source says, as far as it is kept and shown.
+func shortened(s string) string {
+	if len(s) > 500 {
+		s = strings.ToValidUTF8(s[:500], "") + "…"
+	}
+	return s
 }
 
 // Begin begins the move, and learns what will move.
@@ -138,7 +154,9 @@ func (l *Link) plain(ctx context.Context, from string, answer any) error {
 	if err != nil {
 		return err
 	}
-	response, err := l.Plain.Do(r)
+	plain := *l.Plain
+	plain.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody sends us elsewhere
+	response, err := plain.Do(r)
 	if err != nil {
 		return err
 	}
@@ -158,20 +176,21 @@ func (l *Link) receipt(ctx context.Context, id string) (r Receipt, err error) {
 	return r, l.plain(ctx, l.at(id, "receipt"), &r)
 }
 
-// part reads a part of a file into a buffer.
-func (l *Link) part(ctx context.Context, id string, n int, name string, from int64, into []byte) error {
+// part reads a part of a file into a buffer, and returns how much of it came: that is good also where an error says that it
+// is not all.
+func (l *Link) part(ctx context.Context, id string, n int, name string, from int64, into []byte) (int, error) {
 	ctx, stop := context.WithTimeout(ctx, requestTime)
 	defer stop()
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, from+int64(len(into))-1)}, "Accept-Encoding": {"identity"}}
 	response, err := l.Send(ctx, http.MethodGet, l.at(id, "archives", strconv.Itoa(n), name), header, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer response.Body.Close()
 	switch {
 	case response.StatusCode == http.StatusPartialContent:
 		if want := fmt.Sprintf("bytes %d-%d/", from, from+int64(len(into))-1); !strings.HasPrefix(response.Header.Get("Content-Range"), want) {
-			return fmt.Errorf("%w: it sends %q, not %s", ErrAnswer, response.Header.Get("Content-Range"), want)
+			return 0, fmt.Errorf("%w: it sends %q, not %s", ErrAnswer, response.Header.Get("Content-Range"), want)
 		}
 	case response.StatusCode == http.StatusOK && from == 0 && response.ContentLength == int64(len(into)):
 	default:
@@ -180,12 +199,13 @@ func (l *Link) part(ctx context.Context, id string, n int, name string, from int
 			err = fmt.Errorf("%w: a part of a file is asked for, and it answers %s", ErrAnswer, response.Status)
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
-		return problemOf(response.StatusCode, text)
+		return 0, problemOf(response.StatusCode, text)
 	}
-	if _, err := io.ReadFull(response.Body, into); err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	came, err := io.ReadFull(response.Body, into)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", name, err)
 	}
-	return nil
+	return came, err
 }

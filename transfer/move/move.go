@@ -132,13 +132,14 @@ func put[D any](ctx context.Context, s *store, tx *sql.Tx, e *entry[D]) error {
 func begin[D any](ctx context.Context, s *store, e *entry[D], what string, detail note) error {
 	e.Begun = s.now().UTC()
 	_, err := s.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
-		if err := s.db.Hold(ctx, tx, "move/"+string(s.side)+"/"+e.Person); err != nil {
+		if err := s.hold(ctx, tx, e.Person); err != nil {
 			return nil, err
 		}
-		if other, err := latest[D](ctx, s, tx, e.Person); err == nil && !other.Ended() {
-			return nil, ErrOpen
-		} else if err != nil && !errors.Is(err, ErrNotFound) {
+		if err := s.admits(ctx, tx, e.Person); err != nil {
 			return nil, err
+		}
+		if _, err := read[D](ctx, s, tx, e.ID); !errors.Is(err, ErrNotFound) {
+			return nil, errors.Join(err, ErrEnded) // there was one of that id
 		}
 		return []ledger.Event{e.event(what, detail)}, put(ctx, s, tx, e)
 	})

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// ReceiverOptions are what an operator needs to whom persons come. All but the last five must be set.
+// ReceiverOptions are what an operator needs to whom persons come. All but the last six must be set.
 type ReceiverOptions struct {
 	Operator archive.Party
 	Dir      string // where archives are kept until they are loaded
@@ -48,8 +49,10 @@ type ReceiverOptions struct {
 	// the source has signed; nil: nothing follows.
 	Follows  func(ctx context.Context, m Move, said json.RawMessage) (json.RawMessage, error)
 	Followed func(ctx context.Context, m Move, kept, left json.RawMessage) (InTx, error)
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
+	Pace time.Duration
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 // Staging is where an instance comes to be, apart from what persons have, until it takes its place.
@@ -59,6 +62,8 @@ type Staging struct {
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
+	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.
+	Release func(ctx context.Context, tx *sql.Tx, person string) error
 	// Into is what the person has already.
 	Into    func(ctx context.Context, person string) (operators.Target, error)
 	Discard func(ctx context.Context, move string) error
@@ -70,9 +75,8 @@ type Receiver struct {
 	store *store
 	work  *worker
 
-	mu     sync.Mutex // of what is worked on here
-	stop   map[string]context.CancelCauseFunc
-	boards map[string]*board
+	mu   sync.Mutex
+	stop map[string]context.CancelCauseFunc
 }
 
 // arriving is what a destination knows of a move besides how it stands.
@@ -86,6 +90,7 @@ type arriving struct {
 	Checked    bool               `json:"checked,omitempty"`
 	CheckedTo  operators.Position `json:"checked_to,omitempty"`
 	FencedAt   *FencedAt          `json:"fenced_at,omitempty"`
+	FencedFrom int                `json:"fenced_from,omitempty"` // Applied at the fence: the archive of that number may be from before it
 	Acceptance string             `json:"acceptance,omitempty"`
 	Receipt    *Receipt           `json:"receipt,omitempty"`
 	Held       Tally              `json:"held,omitempty"`
@@ -103,8 +108,8 @@ type arriving struct {
 // OpenReceiver returns the receiver, and makes its tables if there are none.
 func OpenReceiver(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, o ReceiverOptions) (*Receiver, error) {
 	store, err := openStore(ctx, db, log, Destination, o.Now)
-	r := &Receiver{opt: o, store: store, stop: map[string]context.CancelCauseFunc{}, boards: map[string]*board{}}
-	r.work = newWorker(store, o.Log, r.do)
+	r := &Receiver{opt: o, store: store, stop: map[string]context.CancelCauseFunc{}}
+	r.work = newWorker(store, o.Log, o.Pace, r.do)
 	return r, err
 }
 
@@ -150,22 +155,49 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 	if err != nil {
 		return Move{}, fmt.Errorf("begin at %s: %w", a.Peer, err)
 	}
+	if !moveID.MatchString(plan.Move) {
+		return Move{}, fmt.Errorf("%w: it calls the move %.80q", ErrRefused, plan.Move)
+	}
 	if err := r.admits(ctx, a, plan); err != nil {
 		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, err.Error()))
 	}
 	e := &entry[arriving]{Move: Move{ID: plan.Move, Standing: Standing{Side: Destination, Stage: Planned}, Person: a.Person, Peer: a.Peer, Consent: plan.Move, Due: r.store.now()}}
 	e.Detail.Tokens, e.Detail.Plan = a.Tokens, plan
 	if err := begin(ctx, r.store, e, logBegun, note{}); err != nil {
-		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, "the other operator could not begin"))
+		return r.begun(ctx, a, plan, link, err)
 	}
 	r.work.ring()
 	return e.Move, nil
 }
 
+// begun is for a move that could not be written down: it may have been already, since the same was asked two times. Then it
+// goes on, and nothing is said to the source.
+func (r *Receiver) begun(ctx context.Context, a Arrival, plan Plan, link *Link, why error) (Move, error) {
+	same, err := read[arriving](ctx, r.store, r.store.db.Read, plan.Move)
+	switch {
+	case err == nil && same.Person == a.Person && same.Peer == a.Peer && !same.Ended():
+		return same.Move, nil
+	case err == nil:
+		return Move{}, fmt.Errorf("%w: it names a move that there was before: %w", ErrRefused, why)
+	case !errors.Is(err, ErrNotFound):
+		return Move{}, errors.Join(why, err)
+	}
+	return Move{}, errors.Join(why, link.abort(ctx, plan.Move, "the other operator could not begin"))
+}
+
+// mostTotal is more than any instance has, in bytes: no sum of it overflows.
+const mostTotal = 1 << 50
+
+// moveID is the form of a move's id: it names folders.
+var moveID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
+
 // admits says what is against a move before it begins.
 func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
-	if len(p.Move) < 20 || len(p.Move) > 64 || p.Source != a.Peer || p.Person == "" || p.Charge != 0 {
+	if p.Source != a.Peer || p.Person == "" || len(p.Person) > 200 || len(p.Owner) > 1000 || len(p.Stays) > 100 || p.Charge != 0 {
 		return fmt.Errorf("%w: its plan is about something else, or for money", ErrRefused)
+	}
+	if p.Total.Bytes < 0 || p.Total.Bytes > mostTotal || p.Total.Records < 0 || p.Total.Records > mostTotal>>17 {
+		return fmt.Errorf("%w: its plan has %d records of %d bytes", ErrRefused, p.Total.Records, p.Total.Bytes)
 	}
 	room, limited, err := r.opt.Room(ctx, a.Person)
 	if err != nil {
@@ -253,36 +285,12 @@ func (r *Receiver) shown(ctx context.Context, e *entry[arriving]) (Arriving, err
 	d := &e.Detail
 	a := Arriving{Move: e.Move, Plan: d.Plan, Paused: d.Paused, Stopping: d.Stopping, Trouble: d.Trouble, Why: d.Why, Merge: d.Merge, Done: d.Done,
 		Held: d.Held, Refused: d.Refused, Omitted: d.Omitted, Receipt: d.Receipt}
-	if p, here := r.shownHere(e.ID); here {
-		a.Progress = p
-		return a, nil
-	}
 	var text string
 	err := r.store.db.Read.QueryRowContext(ctx, `SELECT progress FROM move_move WHERE id = $1 AND side = $2`, e.ID, string(Destination)).Scan(&text)
 	if err == nil && text != "" {
 		err = json.Unmarshal([]byte(text), &a.Progress)
 	}
 	return a, err
-}
-
-// board is where a step of a move says how far it is.
-func (r *Receiver) board(id string) *board {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := &board{}
-	r.boards[id] = b
-	return b
-}
-
-// shownHere is how far a move is that is worked on in this process.
-func (r *Receiver) shownHere(id string) (Progress, bool) {
-	r.mu.Lock()
-	b := r.boards[id]
-	r.mu.Unlock()
-	if b == nil {
-		return Progress{}, false
-	}
-	return b.read()
 }
 
 func (r *Receiver) own(ctx context.Context, person, id string) (*entry[arriving], error) {

@@ -59,8 +59,10 @@ type SenderOptions struct {
 	// Retain is for how long the data is kept after the move, for the person to come back for it; 0 means 30 days, the least
 	// that Regulation (EU) 2023/2854, article 25(2)(g), allows.
 	Retain time.Duration
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
+	Pace time.Duration
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 const (
@@ -84,6 +86,10 @@ type leaving struct {
 	Asked int                `json:"asked"`
 	Made  []Packed           `json:"made,omitempty"`
 	Last  *transfer.Previous `json:"last,omitempty"` // that archive from which the next one goes on
+	// Before is Last as it was before, in case that the last archive has to be made again.
+	Before *transfer.Previous `json:"before,omitempty"`
+	Ends   time.Time          `json:"ends,omitzero"` // the authorisation
+	Tries  int                `json:"tries,omitempty"`
 	// Held says that the instance is read-only, for the next epoch or this one.
 	Held       bool      `json:"held,omitempty"`
 	FencedAt   *FencedAt `json:"fenced_at,omitempty"`
@@ -94,6 +100,11 @@ type leaving struct {
 	Erased     time.Time `json:"erased,omitzero"`
 	// Certificate says what was erased.
 	Certificate string `json:"certificate,omitempty"`
+	// Back is when the person came back, and Erasing says that it is too late for that.
+	Back    time.Time `json:"back,omitzero"`
+	Erasing bool      `json:"erasing,omitempty"`
+	// Unlogged says that the entry in the log is still to be made of how it ended: it ended in somebody else's transaction.
+	Unlogged bool `json:"unlogged,omitempty"`
 }
 
 // OpenSender returns the source, and makes its tables if there are none.
@@ -106,7 +117,7 @@ func OpenSender(ctx context.Context, db *sqldb.DB, log *ledger.Ledger, o SenderO
 	}
 	store, err := openStore(ctx, db, log, Source, o.Now)
 	s := &Sender{opt: o, store: store}
-	s.work = newWorker(store, o.Log, s.do)
+	s.work = newWorker(store, o.Log, o.Pace, s.do)
 	return s, err
 }
 
@@ -125,17 +136,41 @@ type Authorisation struct {
 func (s *Sender) Begin(ctx context.Context, a Authorisation) (Plan, error) {
 	e, err := byConsent[leaving](ctx, s.store, s.store.db.Read, a.Consent)
 	if errors.Is(err, ErrNotFound) {
-		if other, err := latest[leaving](ctx, s.store, s.store.db.Read, a.Person); err == nil { // one that was given up makes room
-			if _, err := s.expire(ctx, other); err != nil {
-				return Plan{}, err
+		if err = s.makeWay(ctx, a.Person); err == nil {
+			e, err = s.begin(ctx, a)
+		}
+		if errors.Is(err, ErrOpen) { // the same request came two times at once
+			if same, missing := byConsent[leaving](ctx, s.store, s.store.db.Read, a.Consent); missing == nil {
+				e, err = same, nil
 			}
 		}
-		e, err = s.begin(ctx, a)
+	}
+	switch {
+	case err == nil && (e.Stage == Committed || e.Stage == Erased):
+		err = ErrTooLate
+	case err == nil && e.Stage == Aborted:
+		err = ErrEnded // each move needs a yes of its own
 	}
 	if err != nil {
 		return Plan{}, fmt.Errorf("begin to move: %w", err)
 	}
 	return s.plan(ctx, e, a)
+}
+
+// makeWay ends a move that keeps another one of the same person from beginning, and of which nothing will come: its
+// authorisation has ended, or the other operator never heard that it had begun.
+func (s *Sender) makeWay(ctx context.Context, person string) error {
+	other, err := latest[leaving](ctx, s.store, s.store.db.Read, person)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		other, err = s.expire(ctx, other)
+	}
+	if err == nil && other.Stage == Planned && other.Detail.Asked == 0 {
+		_, err = s.abort(ctx, other.ID, "the person said yes again, and that counts")
+	}
+	return err
 }
 
 func (s *Sender) begin(ctx context.Context, a Authorisation) (*entry[leaving], error) {
@@ -147,7 +182,7 @@ func (s *Sender) begin(ctx context.Context, a Authorisation) (*entry[leaving], e
 		return nil, err
 	}
 	e := &entry[leaving]{Move: Move{ID: rand.Text(), Standing: Standing{Side: Source, Stage: Planned}, Person: a.Person, Peer: a.Destination, Consent: a.Consent}}
-	e.Detail.Pseudonym = pseudonym
+	e.Detail.Pseudonym, e.Detail.Ends, e.Due = pseudonym, a.Until, a.Until
 	return e, begin(ctx, s.store, e, logBegun, note{})
 }
 
@@ -193,8 +228,12 @@ func (s *Sender) Pack(ctx context.Context, a Authorisation, id string, n int) (P
 	switch {
 	case e.Stage == Aborted:
 		return Packed{}, ErrEnded
-	case n < len(e.Detail.Made):
+	case n >= 0 && n < e.Detail.Asked-1: // a request that comes late
+		return Packed{}, fmt.Errorf("%w: archive %d was loaded, and is not kept any more", ErrOrder, n)
+	case n >= 0 && n < len(e.Detail.Made) && s.there(e, n):
 		return e.Detail.Made[n], nil
+	case n >= 0 && n < len(e.Detail.Made):
+		return Packed{Sequence: n}, s.remake(ctx, id, n)
 	case n > len(e.Detail.Made) || n < 0:
 		return Packed{}, fmt.Errorf("%w: archive %d is asked for, and the last was %d", ErrOrder, n, len(e.Detail.Made)-1)
 	case n < e.Detail.Asked:
@@ -216,6 +255,9 @@ func (s *Sender) Pack(ctx context.Context, a Authorisation, id string, n int) (P
 // Open opens a file of an archive that is ready.
 func (s *Sender) Open(ctx context.Context, a Authorisation, id string, n int, name string) (*os.File, error) {
 	e, err := s.own(ctx, a, id)
+	if err == nil && e.Ended() {
+		err = ErrEnded
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -260,10 +302,15 @@ func (s *Sender) expire(ctx context.Context, e *entry[leaving]) (*entry[leaving]
 		return e, nil
 	}
 	stands, err := s.opt.Authorised(ctx, e.Move)
-	if err != nil || stands {
+	if err != nil || stands && !s.over(e) {
 		return e, err
 	}
 	return s.abort(ctx, e.ID, "the authorisation has ended")
+}
+
+// over reports whether the time of the authorisation is over.
+func (s *Sender) over(e *entry[leaving]) bool {
+	return !e.Detail.Ends.IsZero() && !s.store.now().Before(e.Detail.Ends)
 }
 
 func (s *Sender) sign(ctx context.Context, typ string, payload []byte) (string, error) {
@@ -322,12 +369,11 @@ func (s *Sender) Abort(ctx context.Context, a Authorisation, id, why string) err
 
 func (s *Sender) abort(ctx context.Context, id, why string) (*entry[leaving], error) {
 	e, err := change(ctx, s.store, id, func(tx *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) { return s.abortIn(ctx, tx, e, why) })
-	if err != nil {
-		return nil, err
-	}
-	return e, os.RemoveAll(filepath.Join(s.opt.Dir, id))
+	s.work.ring()
+	return e, err
 }
 
+// abortIn leaves it to the worker to remove the files: one may be writing them just now.
 func (s *Sender) abortIn(ctx context.Context, tx *sql.Tx, e *entry[leaving], why string) ([]ledger.Event, error) {
 	events, err := e.happens(Abort, 0, "", logAborted)
 	if err != nil {
@@ -338,13 +384,19 @@ func (s *Sender) abortIn(ctx context.Context, tx *sql.Tx, e *entry[leaving], why
 			return nil, err
 		}
 	}
-	e.Detail.Held, e.Detail.Why, e.Due = false, why, time.Time{}
+	if events != nil {
+		e.Detail.Held, e.Detail.Why, e.Due = false, why, s.store.now()
+	}
 	return events, nil
 }
 
 // Withdrawn ends the move of an authorisation that ends, in the same transaction; where the instance has moved already
 // nothing is left to stop. It is called for every consent that ends, of whatever kind.
 func (s *Sender) Withdrawn(ctx context.Context, tx *sql.Tx, consent string) error {
+	// Whoever changes the move just now is waited for, as in change: what is read before that may be old.
+	if _, err := tx.ExecContext(ctx, `UPDATE move_move SET changed = changed WHERE consent = $1 AND side = $2`, consent, string(Source)); err != nil {
+		return fmt.Errorf("take the move: %w", err)
+	}
 	e, err := byConsent[leaving](ctx, s.store, tx, consent)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -355,6 +407,7 @@ func (s *Sender) Withdrawn(ctx context.Context, tx *sql.Tx, consent string) erro
 	if _, err := s.abortIn(ctx, tx, e, "the authorisation was withdrawn"); err != nil {
 		return err
 	}
+	e.Detail.Unlogged = true // that of the withdrawal is made in this transaction; the worker makes the move's own
 	return put(ctx, s.store, tx, e)
 }
 
@@ -385,7 +438,7 @@ func (s *Sender) List(ctx context.Context, person string) ([]Leaving, error) {
 // Moved returns to which operator an instance has moved from here, "" if it has not.
 func (s *Sender) Moved(ctx context.Context, person string) (string, error) {
 	e, err := latest[leaving](ctx, s.store, s.store.db.Read, person)
-	if errors.Is(err, ErrNotFound) || err == nil && e.Stage != Committed && e.Stage != Erased {
+	if errors.Is(err, ErrNotFound) || err == nil && !gone(e) {
 		return "", nil
 	}
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
 // do takes one move a step further, or learns why it cannot be.
 func (r *Receiver) do(ctx context.Context, id string) error {
 	e, err := read[arriving](ctx, r.store, r.store.db.Read, id)
-	if err != nil || e.Detail.Paused {
+	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -24,34 +25,59 @@ func (r *Receiver) do(ctx context.Context, id string) error {
 	defer func() {
 		r.mu.Lock()
 		delete(r.stop, id)
-		delete(r.boards, id)
 		r.mu.Unlock()
 	}()
-	a := &arrival{Receiver: r, entry: e, board: r.board(id)}
-	showing, hide := context.WithCancel(ctx)
-	defer hide()
-	go a.board.keep(showing, r.store, id)
-	if e.Stage == Activated || e.Stage == Aborted {
-		return r.trouble(ctx, a, a.step(ctx))
+	a := &arrival{Receiver: r, entry: e}
+	defer a.shows.Wait()
+	return r.trouble(ctx, a, a.goOn(ctx))
+}
+
+// goOn does what the move stands at. What nobody need be asked for is done also where the source cannot be reached, or is
+// not trusted any more.
+func (a *arrival) goOn(ctx context.Context) error {
+	if a.Detail.Paused {
+		return a.wait(ctx)
 	}
-	peer, err := r.opt.Peer(ctx, e.Peer)
-	if err == nil {
-		a.link, err = r.opt.Connect(ctx, peer, e.Detail.Tokens)
+	if a.Stage == Activated {
+		return a.step(ctx)
 	}
+	unreachable := a.connect(ctx)
+	switch {
+	case a.Stage == Aborted:
+		return a.cleared(ctx, unreachable)
+	case a.Detail.Stopping:
+		return a.giveUp(ctx, unreachable)
+	case unreachable != nil:
+		return unreachable
+	}
+	return a.step(ctx)
+}
+
+func (a *arrival) connect(ctx context.Context) error {
+	peer, err := a.opt.Peer(ctx, a.Peer)
 	if err != nil {
-		return r.trouble(ctx, a, err)
+		return err
 	}
-	if e.Detail.Stopping {
-		return r.trouble(ctx, a, a.giveUp(ctx))
-	}
-	return r.trouble(ctx, a, a.step(ctx))
+	a.link, err = a.opt.Connect(ctx, peer, a.Detail.Tokens)
+	return err
+}
+
+// wait is for a move that is paused.
+func (a *arrival) wait(ctx context.Context) error {
+	_, err := change(ctx, a.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		if e.Detail.Paused {
+			e.Due = time.Time{}
+		}
+		return nil, nil
+	})
+	return err
 }
 
 // trouble notes why a step did not succeed, and when it is tried again: at once where the source lifted its fence, later
 // where something is broken, never where the move has ended.
 func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	switch cause := context.Cause(ctx); {
-	case why == nil, errors.Is(why, errPaused), errors.Is(cause, errPaused), errors.Is(cause, errStopped):
+	case why == nil, errors.Is(why, errPaused), errors.Is(why, errStopped), errors.Is(cause, errPaused), errors.Is(cause, errStopped):
 		return nil
 	case ctx.Err() != nil:
 		return why // the gateway stops
@@ -65,7 +91,12 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	}
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		e.Detail.Trouble = why.Error()
-		e.Due = r.store.now().Add(backoff(e.Detail.Tries))
+		if errors.Is(why, transfer.ErrRefused) {
+			e.Detail.Tries = max(e.Detail.Tries, 10) // all of it comes again: not so often
+		}
+		if !e.Detail.Paused {
+			e.Due = r.store.now().Add(r.work.backoff(e.Detail.Tries))
+		}
 		e.Detail.Tries++
 		return nil, nil
 	})
@@ -75,23 +106,18 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	return err
 }
 
-const longestWait = time.Minute
-
-func backoff(tries int) time.Duration {
-	if tries > 7 {
-		return longestWait
+// heeds reports whether an error may mean that the source stands otherwise than it is taken to. Where the person cannot write
+// anywhere each may.
+func (a *arrival) heeds(why error) bool {
+	if a.Stage == Aborted || a.Stage == Activated {
+		return false
 	}
-	return min(longestWait, 500*time.Millisecond<<tries)
+	return a.Stage == Fenced || a.Stage == Accepted || over(why) || errors.Is(why, ErrStale) || errors.Is(why, ErrOrder) || errors.Is(why, ErrOtherState)
 }
 
-// heeds reports whether an error may mean that the source stands otherwise than it is taken to.
-func (a *arrival) heeds(why error) bool {
-	for _, e := range []error{ErrUnauthorised, ErrEnded, ErrStale, ErrOrder, ErrOtherState, ErrTooLate} {
-		if errors.Is(why, e) {
-			return true
-		}
-	}
-	return false
+// over reports whether an error says that at the source the move is not under way any more.
+func over(why error) bool {
+	return errors.Is(why, ErrUnauthorised) || errors.Is(why, ErrEnded) || errors.Is(why, ErrTooLate) || errors.Is(why, ErrNotFound)
 }
 
 // listen asks the source how it stands, which it signs, and does what follows from that. It reports whether anything did.
@@ -107,71 +133,98 @@ func (a *arrival) listen(ctx context.Context) (bool, error) {
 	switch {
 	case s.Stage == Aborted:
 		return true, a.aborted(ctx, "the source has ended it: the authorisation was withdrawn, or somebody stopped it there")
-	case s.Stage == Planned && (a.Stage == Fenced || a.Stage == Accepted) && s.Epoch >= a.Epoch:
+	case s.Stage == Planned && (s.Epoch > a.Epoch || s.Epoch == a.Epoch && (a.Stage == Fenced || a.Stage == Accepted)):
 		return true, a.lifted(ctx, s.Epoch)
 	case (s.Stage == Committed || s.Stage == Erased) && a.Stage == Accepted:
 		receipt, err := a.link.receipt(ctx, a.ID)
 		if err != nil {
 			return false, err
 		}
-		return true, a.verify(ctx, receipt) // the next step has it
+		return true, a.activated(ctx, receipt)
 	}
 	return false, nil
 }
+
+// mostFences is after how many fences that did not lead anywhere somebody has to look why: at each the person waits.
+const mostFences = 6
 
 // lifted goes back to where the source has lifted its fence.
 func (a *arrival) lifted(ctx context.Context, epoch int) error {
 	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		e.Detail.FencedAt, e.Detail.Acceptance = nil, ""
+		if epoch%mostFences == 0 && !e.Detail.Stopping {
+			e.Detail.Paused, e.Due = true, time.Time{}
+			e.Detail.Trouble = fmt.Sprintf("%d times the last changes did not come over while the person could not write: see that both operators are reached well, and let it go on", epoch)
+		}
 		return e.happens(Lift, epoch, "", logLifted)
 	})
 }
 
 // aborted ends the move after the source has said, signed, that it has ended, and discards what came.
 func (a *arrival) aborted(ctx context.Context, why string) error {
-	return a.discard(ctx, why, func(s Standing) (Standing, error) { return s.Stopped() })
+	return a.discard(ctx, why, true, func(s Standing) (Standing, error) { return s.Stopped() })
 }
 
 // giveUp ends the move because the person wants it. What was accepted is given up only when the source says that it has.
-func (a *arrival) giveUp(ctx context.Context) error {
-	told := a.link.abort(ctx, a.ID, "the person stopped it at the other operator")
-	if told == nil || a.heeds(told) {
-		heard, err := a.listen(ctx)
-		if heard || err == nil && a.Stage == Accepted {
-			return err
+func (a *arrival) giveUp(ctx context.Context, unreachable error) error {
+	told := unreachable
+	if told == nil {
+		told = a.link.abort(ctx, a.ID, whyStopped)
+		if told == nil || a.heeds(told) {
+			heard, err := a.listen(ctx)
+			if heard && err == nil {
+				return nil
+			}
+			if a.Stage == Accepted {
+				told = errors.Join(told, err)
+			}
 		}
 	}
 	if a.Stage == Accepted {
-		return fmt.Errorf("it was accepted, and only %s can stop it: %w", a.Peer, told)
+		return errors.Join(fmt.Errorf("it was accepted, and only %s can stop it", a.Peer), told)
 	}
-	return a.discard(ctx, "the person stopped it", func(s Standing) (Standing, error) { return s.After(Abort, 0, "") })
+	return a.discard(ctx, "the person stopped it", told == nil || over(told), func(s Standing) (Standing, error) { return s.After(Abort, 0, "") })
 }
 
+const whyStopped = "the person stopped it at the other operator"
+
 // discard ends the move, and removes all that came. It is written down first that it has ended, since nothing may be
-// activated after that.
-func (a *arrival) discard(ctx context.Context, why string, to func(Standing) (Standing, error)) error {
-	err := a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+// activated after that. Where the source was not told, the tokens are kept to tell it.
+func (a *arrival) discard(ctx context.Context, why string, told bool, to func(Standing) (Standing, error)) error {
+	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		after, err := to(e.Standing)
 		if err != nil {
 			return nil, err
 		}
+		if told {
+			e.Detail.Tokens = ""
+		}
+		e.Detail.Paused, e.Due = false, a.store.now()
 		if after == e.Standing {
 			return nil, nil
 		}
-		e.Standing = after
-		e.Detail.Why, e.Detail.Tokens = why, ""
+		e.Standing, e.Detail.Why = after, why
 		return []ledger.Event{e.event(logAborted, note{Why: why})}, a.store.keepFollows(ctx, tx, e.ID, nil)
 	})
-	if err != nil {
-		return err
-	}
-	return a.cleared(ctx)
 }
 
-// cleared removes what came of a move that has ended.
-func (a *arrival) cleared(ctx context.Context) error {
+// cleared removes what came of a move that has ended, and tells the source if it does not know: what it keeps for the move
+// it would keep until the authorisation is over.
+func (a *arrival) cleared(ctx context.Context, unreachable error) error {
 	if err := errors.Join(a.opt.Staging.Discard(ctx, a.ID), a.forgetFiles(a.ID)); err != nil {
 		return err
 	}
-	return a.rest(ctx)
+	if a.Detail.Tokens != "" && a.store.now().Before(a.Detail.Plan.Until) {
+		told := unreachable
+		if told == nil {
+			told = a.link.abort(ctx, a.ID, whyStopped)
+		}
+		if told != nil && !over(told) {
+			return fmt.Errorf("tell %s that it was stopped: %w", a.Peer, told)
+		}
+	}
+	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+		e.Detail.Tokens, e.Due = "", time.Time{}
+		return nil, nil
+	})
 }

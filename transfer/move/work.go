@@ -16,21 +16,25 @@ type worker struct {
 	do    func(ctx context.Context, id string) error
 	log   *slog.Logger
 	bell  chan struct{}
+	pace  time.Duration // see SenderOptions
 
 	mu   sync.Mutex
 	busy map[string]bool
 }
 
 const (
-	parallel  = 4 // moves that a process works on at once, so that memory is bounded
-	lookAgain = time.Second
+	parallel    = 4 // moves that a process works on at once, so that memory is bounded
+	defaultPace = 500 * time.Millisecond
 )
 
-func newWorker(s *store, log *slog.Logger, do func(context.Context, string) error) *worker {
+func newWorker(s *store, log *slog.Logger, pace time.Duration, do func(context.Context, string) error) *worker {
+	if pace == 0 {
+		pace = defaultPace
+	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &worker{store: s, do: do, log: log, bell: make(chan struct{}, 1), busy: map[string]bool{}}
+	return &worker{store: s, do: do, log: log, pace: pace, bell: make(chan struct{}, 1), busy: map[string]bool{}}
 }
 
 // ring has the worker look now.
@@ -45,7 +49,7 @@ func (w *worker) ring() {
 func (w *worker) run(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
-	clock := time.NewTicker(lookAgain)
+	clock := time.NewTicker(2 * w.pace)
 	defer clock.Stop()
 	for {
 		ids, err := w.store.due(ctx, 10*parallel)
@@ -85,7 +89,7 @@ func (w *worker) one(ctx context.Context, id string) {
 	}()
 	if err := w.locked(ctx, id); err != nil && ctx.Err() == nil {
 		w.log.Warn("a move does not go on", "move", id, "side", w.store.side, "error", err)
-		time.Sleep(lookAgain)
+		pause(ctx, 2*w.pace)
 	}
 }
 
@@ -99,8 +103,26 @@ func (w *worker) locked(ctx context.Context, id string) error {
 		return err
 	}
 	if !ok {
-		time.Sleep(lookAgain / 10)
+		pause(ctx, w.pace/5)
 		return nil
 	}
 	return errors.Join(w.do(ctx, id), unlock())
+}
+
+// longestWait is in terms of the pace: a minute.
+const longestWait = 120
+
+// backoff is how long is waited after so many tries.
+func (w *worker) backoff(tries int) time.Duration {
+	return w.pace * time.Duration(min(longestWait, 1<<min(tries, 10)))
+}
+
+// pause waits, or less where the context ends.
+func pause(ctx context.Context, d time.Duration) {
+	clock := time.NewTimer(d)
+	defer clock.Stop()
+	select {
+	case <-ctx.Done():
+	case <-clock.C:
+	}
 }
