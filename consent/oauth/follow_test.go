@@ -2,7 +2,6 @@ package oauth_test
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"database/sql"
 	"encoding/json"
@@ -44,8 +43,7 @@ type follow struct {
 	a, b     *gateway
 	at, to   *fapi.Client // the service, at either
 	tokens   fapi.Tokens  // at A
-	key      *ecdsa.PrivateKey
-	thumb    []string // of the service's keys, as both know it
+	thumb    []string     // of the service's keys, as both know it
 	followed consent.Follower
 }
 
