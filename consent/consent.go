@@ -16,7 +16,7 @@ type State string
 const (
 	Given       State = "ConsentGiven"
 	Renewed     State = "RenewedConsentGiven"
-	Requested   State = "ConsentRequested"
+	Requested   State = "ConsentRequested" // also of what came with the person from another operator, where they have still to say yes
 	Refused     State = "ConsentRefused"
 	Withdrawn   State = "ConsentWithdrawn"   // by the person
 	Expired     State = "ConsentExpired"     //
@@ -29,7 +29,7 @@ func (s State) Valid() bool { return s == Given || s == Renewed }
 
 // next lists the states that may follow each.
 var next = map[State][]State{
-	Requested:   {Given, Refused, Expired},
+	Requested:   {Given, Requested, Renewed, Refused, Expired, Withdrawn, Revoked},
 	Given:       {Given, Renewed, Withdrawn, Expired, Invalidated, Revoked},
 	Renewed:     {Given, Renewed, Withdrawn, Expired, Invalidated, Revoked},
 	Expired:     {Renewed, Withdrawn, Revoked},
@@ -62,6 +62,8 @@ type Consent struct {
 	Expires  time.Time // when all of its details have expired
 	Accesses int64     // how often data was read
 	Paused   time.Time // since when the person lets nothing be read; zero: it is not paused
+	Moved    *Moved    // where the person has gone, which ended it; nil: nowhere
+	Origin   *Origin   // from where it came with the person; nil: it was given here
 
 	pauses int64 // how often it was paused
 	// How, and when, the person had proved who they are who last said yes to it.

@@ -134,6 +134,9 @@ func (a *Authority) deleteAll(ctx context.Context, person string, e *Erased) err
 			{`DELETE FROM consent_retrieved WHERE person = $1`, &none},
 			{`DELETE FROM consent_retrieval WHERE person = $1`, &none},
 			{`DELETE FROM consent_as_is WHERE person = $1`, &none},
+			{`DELETE FROM consent_followed WHERE person = $1`, &none},
+			{`DELETE FROM consent_past WHERE person = $1`, &none},
+			{`DELETE FROM consent_gone WHERE person = $1`, &none},
 			{`DELETE FROM consent_seen WHERE person = $1`, &none},
 			{`DELETE FROM consent_erasure WHERE person = $1`, &none},
 		} {

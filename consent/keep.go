@@ -121,7 +121,7 @@ func (a *Authority) EndAll(ctx context.Context, person, reason string) (int, err
 func (a *Authority) unsee(ctx context.Context, person string) error {
 	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) {
 		_, err := tx.ExecContext(ctx, `DELETE FROM consent_seen WHERE person = $1`, person)
-		return nil, err
+		return nil, errors.Join(err, returns(ctx, tx, person)) // who has the name next lives here
 	})
 	if err != nil {
 		return fmt.Errorf("forget what was seen: %w", err)

@@ -13,7 +13,7 @@ import (
 type Kept struct {
 	ID   string // unique among all that is kept of the person
 	At   time.Time
-	Body json.RawMessage // an object; its "type" is "consent", "accesses", "refusal" or "retrievals"
+	Body json.RawMessage // an object; its "type" is "consent", "accesses", "refusal", "retrievals", "brought" or "history"
 }
 
 // keptAccesses is how many accesses are in one document.
@@ -46,6 +46,16 @@ func (a *Authority) Kept(ctx context.Context, person string) iter.Seq2[Kept, err
 			return
 		}
 		for _, k := range refusals {
+			if !yield(k, nil) {
+				return
+			}
+		}
+		brought, err := a.keptBrought(ctx, person)
+		if err != nil {
+			yield(Kept{}, err)
+			return
+		}
+		for _, k := range brought {
 			if !yield(k, nil) {
 				return
 			}

@@ -13,18 +13,26 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 )
 
-const consentColumns = `c.id, c.person, c.service, c.state, c.revision, c.created, c.changed, c.expires, c.accesses, c.paused, c.pauses, c.method, c.authenticated, r.details, r.packs`
+const consentColumns = `c.id, c.person, c.service, c.state, c.revision, c.created, c.changed, c.expires, c.accesses, c.paused, c.pauses, c.method, c.authenticated, c.moved, c.origin, r.details, r.packs`
 
 func scanConsent(row interface{ Scan(...any) error }) (Consent, error) {
 	var c Consent
 	var created, changed, expires, paused, authenticated int64
-	var details, packs string
-	if err := row.Scan(&c.ID, &c.Person, &c.Service, &c.State, &c.Revision, &created, &changed, &expires, &c.Accesses, &paused, &c.pauses, &c.method, &authenticated, &details, &packs); err != nil {
+	var details, packs, moved, origin string
+	if err := row.Scan(&c.ID, &c.Person, &c.Service, &c.State, &c.Revision, &created, &changed, &expires, &c.Accesses, &paused, &c.pauses, &c.method, &authenticated, &moved, &origin, &details, &packs); err != nil {
 		return c, err
 	}
 	c.Created, c.Changed, c.Expires, c.Paused = fromMicro(created), fromMicro(changed), fromMicro(expires), fromMicro(paused)
 	c.authenticated = fromMicro(authenticated)
-	return c, errors.Join(json.Unmarshal([]byte(details), &c.Details), json.Unmarshal([]byte(packs), &c.Packs))
+	return c, errors.Join(json.Unmarshal([]byte(details), &c.Details), json.Unmarshal([]byte(packs), &c.Packs), beside(moved, &c.Moved), beside(origin, &c.Origin))
+}
+
+// beside reads what [keepBeside] wrote.
+func beside[T any](text string, into **T) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), into)
 }
 
 // own reads a consent of a person, or of a service: the column says which.

@@ -28,7 +28,10 @@ func (a *Authority) revise(ctx context.Context, tx *sql.Tx, c *Consent, rev Revi
 	}
 	packs := c.Packs
 	if rev.State.Valid() {
-		var err error
+		err := a.lives(ctx, tx, c.Person)
+		if err != nil {
+			return ledger.Event{}, err
+		}
 		if packs, err = a.judge(facts); err != nil {
 			return ledger.Event{}, err
 		}

@@ -234,7 +234,11 @@ func (a *Authority) AddService(ctx context.Context, s Service, also ...func(*sql
 			INSERT INTO consent_service (id, document, look, suspended, version, created, changed) VALUES ($1, $2, $3, '', 1, $4, $4)
 			ON CONFLICT (id) DO UPDATE SET document = excluded.document, look = excluded.look, version = consent_service.version + 1, changed = excluded.changed`,
 			s.ID, string(document), skeleton(s.Name), now)
-		return append(parted, conduct("service.registered", s.ID, "")...), err
+		if err != nil {
+			return nil, err
+		}
+		came, err := a.attach(ctx, tx, &s)
+		return append(append(parted, conduct("service.registered", s.ID, "")...), came...), err
 	})
 	if sqldb.IsUnique(err) {
 		return fmt.Errorf("%w: the name %q looks like that of another service", ErrTaken, s.Name)

@@ -123,13 +123,13 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	}
 	s.psd2 = providers
 	if s.oauth, err = oauth.New(ctx, s.db, s.ledger, s.authority, oauth.Options{
-		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Certificate: s.certificate, Log: s.log, Peer: s.registerPeer,
+		Issuer: issuer, MTLS: strings.TrimRight(c.MTLSURL, "/"), Secret: secret, Signer: g.tokenSigner, Keys: g.tokenKeys, Local: c.Local, Trust: trust, Certificate: s.certificate, Log: s.log, Peer: s.registerPeer, Operator: s.visits.Own, Vouched: s.vouched,
 		Prompt: func(request string) string { return "/consent/requests/" + request },
 		Fault:  func(w http.ResponseWriter, r *http.Request, status int, what string) { s.web.Fault(w, r, status, what) },
 	}); err != nil {
 		return err
 	}
-	s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Client: oauth.SafeClient(c.Local)})
+	s.events.Work(events.Options{Issuer: issuer, Service: s.authority.Service, Subject: s.oauth.Subject, Sign: s.oauth.Sign, Moved: s.oauth.Relocation, Client: oauth.SafeClient(c.Local)})
 	if err := s.openDesk(ctx, g); err != nil {
 		return err
 	}

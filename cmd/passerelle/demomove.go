@@ -38,6 +38,10 @@ func (d *demo) moves(ctx context.Context) error {
 	if _, err := (transfer.Copy{Source: source, Target: instance.Target()}).Run(ctx); err != nil {
 		return err
 	}
+	connected, err := d.connects(ctx)
+	if err != nil {
+		return err
+	}
 	id, err := d.authorises(ctx)
 	if err != nil {
 		return err
@@ -47,7 +51,10 @@ func (d *demo) moves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.arrived(ctx, id, written)
+	if err := d.arrived(ctx, id, written); err != nil {
+		return err
+	}
+	return d.follows(ctx, connected)
 }
 
 // authorises has B ask A, and the person say yes there.
@@ -113,7 +120,7 @@ func (d *demo) writesUntilMoved(ctx context.Context, instance *home.Instance, id
 		case m.Stage == move.Aborted, m.Trouble != "":
 			return written, fmt.Errorf("the move is %s: %s%s", m.Stage, m.Trouble, m.Why)
 		case time.Since(began) > time.Minute:
-			return written, errors.New("the move does not end")
+			return written, fmt.Errorf("the move does not end: it is %s, %+v", m.Stage, m.Progress)
 		}
 		err = d.jot(ctx, instance, written)
 		if err == nil {

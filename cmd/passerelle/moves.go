@@ -52,6 +52,7 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	// An operator is where its statement says: none sends us elsewhere.
 	direct := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	s.peers = &peer.Directory{Pins: g.pins}
+	s.issuer = issuer
 	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: direct}
 	if s.sender, err = move.OpenSender(ctx, s.db, s.ledger, s.senderOptions(g, partyOf(signed))); err != nil {
 		return err
@@ -111,7 +112,9 @@ func (s *server) senderOptions(g *gateway, own archive.Party) move.SenderOptions
 			}
 			return err == nil && c.Valid(time.Now()), err
 		},
-		Erase:  func(ctx context.Context, person string) (string, error) { return s.eraseMoved(ctx, g, person) },
+		Erase:   func(ctx context.Context, person string) (string, error) { return s.eraseMoved(ctx, g, person) },
+		Follows: func(ctx context.Context, m move.Move) (json.RawMessage, error) { return s.follows(ctx, g, m) },
+		Left:    s.left, Retired: move.Hook(s.retired),
 		Retain: kept(s.switching.Retained),
 	}
 }
@@ -148,7 +151,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities})
 			return a, expect, err
 		},
-		Staging: staging(g),
+		Staging: staging(g), Follows: s.examine, Followed: s.followed,
 		Room: func(ctx context.Context, person string) (int64, bool, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if errors.Is(err, operators.ErrNotFound) {

@@ -40,6 +40,10 @@ func (g *gateway) receipts(s *server, issuer string) func(context.Context, conse
 			}
 			facts.Notices = append(facts.Notices, notice)
 		}
+		if c.Origin != nil && c.Origin.Notice != nil { // shown where the person came from
+			n := c.Origin.Notice
+			facts.Notices = append(facts.Notices, consent.Notice{Request: c.ID, Hash: n.SHA256, Language: n.Language, Version: n.Version, Shown: n.Shown})
+		}
 		made, err := receipt.New(facts)
 		if err != nil {
 			return nil, err

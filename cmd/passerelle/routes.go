@@ -58,6 +58,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
 	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)
 	mux.HandleFunc("PUT /moves/{id}/fence", moves.Fence)
+	mux.HandleFunc("GET /moves/{id}/consents", moves.Follows)
 	mux.HandleFunc("PUT /moves/{id}/acceptance", moves.Accept)
 	mux.HandleFunc("PUT /moves/{id}/abort", moves.Abort)
 	mux.HandleFunc("GET /moves/{id}/receipt", moves.Receipt)

@@ -137,6 +137,7 @@ type server struct {
 	switching *consent.Switching                               // what is promised to who leaves; nil: nobody can leave through this process
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
+	issuer    string // where we are reached
 	log       *slog.Logger
 }
 

@@ -329,7 +329,8 @@ func (o *opening) checkPacks(d *Document, regime string) error {
 // stateOf is what an event of the log makes of a consent.
 func stateOf(what string) consent.State {
 	return map[string]consent.State{"consent.granted": consent.Given, "consent.renewed": consent.Renewed, "consent.withdrawn": consent.Withdrawn,
-		"consent.expired": consent.Expired, "consent.invalidated": consent.Invalidated, "consent.revoked": consent.Revoked}[what]
+		"consent.expired": consent.Expired, "consent.invalidated": consent.Invalidated, "consent.revoked": consent.Revoked,
+		"consent.carried": consent.Given, "consent.brought": consent.Requested, "consent.moved": consent.Revoked}[what]
 }
 
 // inFlight is how long before the end of the evidence something may be in the records whose entry in the log came after it:

@@ -157,6 +157,8 @@ func (a *Answer) text(p *Proven) string {
 		return fmt.Sprintf("Yes: at %s a consent to %s%s stood, revision %d of %s, decided at %s (leaf %d), until %s.", at, a.Service, for_, s.Revision, s.Consent, s.At.Format(time.RFC3339), s.Leaf, s.Expires.Format(time.RFC3339))
 	case s != nil && s.State.Valid():
 		return fmt.Sprintf("No: at %s the consent %s to %s%s had expired, at %s.", at, s.Consent, a.Service, for_, s.Expires.Format(time.RFC3339))
+	case s != nil && s.State == consent.Requested:
+		return fmt.Sprintf("No: at %s the person had brought the consent %s to %s%s from another operator (leaf %d), and had not said yes to it here.", at, s.Consent, a.Service, for_, s.Leaf)
 	case s != nil:
 		return fmt.Sprintf("No: at %s there was none to %s%s any more: %s at %s (leaf %d).", at, a.Service, for_, s.State, s.At.Format(time.RFC3339), s.Leaf)
 	}

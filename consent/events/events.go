@@ -27,8 +27,12 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Type is the URI of the one kind of event: a consent changed, and the claim says how it stands now.
-const Type = "https://passerelle.cloud/events/consent-changed"
+// The URIs of the events. That a consent changed is always told, and the claim says how it stands now; where it has ended
+// because its person has moved to another operator, the same token tells that too, with what lets the service follow.
+const (
+	Type      = "https://passerelle.cloud/events/consent-changed"
+	TypeMoved = "https://passerelle.cloud/events/consent-moved"
+)
 
 // Options are what telling needs. All must be set but Now.
 type Options struct {
@@ -39,6 +43,8 @@ type Options struct {
 	Subject func(service, person string) string
 	// Sign makes a JWS (RFC 7515) of claims, with the operator's key for tokens.
 	Sign func(ctx context.Context, typ string, claims any) (string, error)
+	// Moved says where the person of a consent has gone, for its service; nil: they have not, or it is not said.
+	Moved func(ctx context.Context, consent, service string) (any, error)
 	// Client reaches services, and nothing that is private.
 	Client *http.Client
 	Now    func() time.Time // nil: the clock
@@ -176,13 +182,13 @@ func (e *Events) tell(ctx context.Context, job telling) error {
 
 // set is a Security Event Token (RFC 8417 section 2.2).
 type set struct {
-	Issuer   string             `json:"iss"`
-	Issued   int64              `json:"iat"`
-	ID       string             `json:"jti"`
-	Audience string             `json:"aud"`
-	Occurred int64              `json:"toe"`
-	Subject  subject            `json:"sub_id"` // RFC 9493
-	Events   map[string]changed `json:"events"`
+	Issuer   string         `json:"iss"`
+	Issued   int64          `json:"iat"`
+	ID       string         `json:"jti"`
+	Audience string         `json:"aud"`
+	Occurred int64          `json:"toe"`
+	Subject  subject        `json:"sub_id"` // RFC 9493
+	Events   map[string]any `json:"events"` // by type
 }
 
 type subject struct {
@@ -199,12 +205,32 @@ type changed struct {
 	Paused   bool          `json:"paused,omitempty"` // nothing can be read for now; an event without it says when it goes on
 }
 
+// told is what an event says.
+func (e *Events) told(ctx context.Context, event Event) (map[string]any, error) {
+	all := map[string]any{Type: changed{event.Consent, event.Revision, event.State, event.Paused}}
+	if event.State != consent.Revoked || e.opt.Moved == nil {
+		return all, nil
+	}
+	moved, err := e.opt.Moved(ctx, event.Consent, event.Service)
+	if err == nil && moved != nil {
+		all[TypeMoved] = moved
+	}
+	if errors.Is(err, consent.ErrNotFound) { // they have been erased since
+		err = nil
+	}
+	return all, err
+}
+
 // push sends an event (RFC 8935 section 2), and says in words what came of it. An error is worth another try.
 func (e *Events) push(ctx context.Context, to string, event Event) (answer string, acknowledged bool, err error) {
+	told, err := e.told(ctx, event)
+	if err != nil {
+		return "where the person has gone is not known now", false, err
+	}
 	token, err := e.opt.Sign(ctx, "secevent+jwt", set{
 		Issuer: e.opt.Issuer, Issued: e.opt.Now().Unix(), ID: event.ID, Audience: event.Service, Occurred: event.Made.Unix(),
 		Subject: subject{"iss_sub", e.opt.Issuer, e.opt.Subject(event.Service, event.person)},
-		Events:  map[string]changed{Type: {event.Consent, event.Revision, event.State, event.Paused}},
+		Events:  told,
 	})
 	if err != nil {
 		return "it could not be signed", false, err

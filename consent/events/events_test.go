@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/consent/events"
+	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
@@ -84,6 +86,31 @@ func TestArticle19Told(t *testing.T) {
 	}
 }
 
+// TestMoved: a service is told where a person has gone, in the token that tells that the consent has ended.
+func TestMoved(t *testing.T) {
+	l := &listener{answers: []int{http.StatusServiceUnavailable, http.StatusAccepted}}
+	to := httptest.NewServer(l)
+	defer to.Close()
+	f, e := setup(t, dbtest.SQLite(t))
+	f.Service(t, "follower", func(s *consent.Service) { s.Events = to.URL })
+	given := f.Grant(t, "follower", "alice")
+	_, err := f.Ledger.Commit(t.Context(), func(tx *sql.Tx) ([]ledger.Event, error) {
+		return f.Leave(t.Context(), tx, consent.Leaving{Person: "alice", Move: "m1", Operator: "b.example", Issuer: "https://b.example"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, e, given.ID, func(e events.Event) bool { return !e.Acknowledged.IsZero() })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	said, _ := l.got[len(l.got)-1]["events"].(map[string]any)
+	changed, _ := said[events.Type].(map[string]any)
+	moved, _ := said[events.TypeMoved].(map[string]any)
+	if len(l.got) != 2 || changed["state"] != "ConsentRevoked" || moved["issuer"] != "https://b.example" || moved["statement"] != "a.b.c" {
+		t.Error(l.got)
+	}
+}
+
 // TestSilent records that nobody answered.
 func TestSilent(t *testing.T) {
 	f, e := setup(t, dbtest.SQLite(t))
@@ -136,6 +163,12 @@ func setup(t *testing.T, db *sqldb.DB) (*consenttest.Fixture, *events.Events) {
 		Sign: func(_ context.Context, _ string, claims any) (string, error) {
 			text, err := json.Marshal(claims)
 			return string(text), err
+		},
+		Moved: func(_ context.Context, _, service string) (any, error) {
+			if service != "follower" {
+				return nil, nil
+			}
+			return map[string]string{"issuer": "https://b.example", "statement": "a.b.c"}, nil
 		},
 		Client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	})

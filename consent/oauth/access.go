@@ -88,6 +88,9 @@ func (s *Server) Bearer(r *http.Request) (*Bearer, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if c != nil && c.Moved != nil { // told to nobody but whom the token was given to
+		return nil, s.moved(c)
+	}
 	return &Bearer{Service: row.service, Consent: c, Scopes: slices.Clone(row.request.GrantedScope)}, nil
 }
 

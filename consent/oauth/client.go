@@ -30,7 +30,7 @@ func (c *client) GetGrantTypes() fosite.Arguments {
 	if c.Admin {
 		return fosite.Arguments{"client_credentials"}
 	}
-	return fosite.Arguments{"authorization_code", "refresh_token", "client_credentials"}
+	return fosite.Arguments{"authorization_code", "refresh_token", "client_credentials", grantFollow}
 }
 
 func (c *client) GetResponseTypes() fosite.Arguments { return fosite.Arguments{"code"} }
@@ -48,6 +48,7 @@ func (c *client) GetScopes() fosite.Arguments {
 type call struct {
 	client   *client
 	binding  binding
+	key      string   // thumbprint of the key with which a service that follows a person proved itself
 	dealings dealings // with the database, where there is a transaction
 }
 

@@ -30,8 +30,9 @@ import (
 type gateway struct {
 	*consenttest.Fixture
 	*httptest.Server
-	oauth *oauth.Server
-	key   ed25519.PrivateKey // of tokens
+	oauth  *oauth.Server
+	key    ed25519.PrivateKey           // of tokens
+	trusts map[string]ed25519.PublicKey // of other operators
 
 	mu  sync.Mutex
 	now func() time.Time
@@ -53,15 +54,20 @@ func (g *gateway) later(d time.Duration) {
 
 func newGateway(t testing.TB, db *sqldb.DB) *gateway {
 	t.Helper()
-	g := &gateway{now: time.Now}
-	g.Fixture = consenttest.New(t, db, func(o *consent.Options) { o.Now = g.clock })
+	return newGatewayOf(t, db, "operator.example")
+}
+
+func newGatewayOf(t testing.TB, db *sqldb.DB, id string) *gateway {
+	t.Helper()
+	g := &gateway{now: time.Now, trusts: map[string]ed25519.PublicKey{}}
+	g.Fixture = consenttest.New(t, db, func(o *consent.Options) { o.Now, o.Operator.ID = g.clock, id })
 	_, g.key, _ = ed25519.GenerateKey(nil)
 	mux := http.NewServeMux()
 	g.Server = httptest.NewServer(apitest.Check(t, mux, "/me"))
 	t.Cleanup(g.Server.Close)
 	var err error
 	g.oauth, err = oauth.New(context.Background(), db, g.Ledger, g.Authority, oauth.Options{
-		Issuer: g.URL, Secret: make([]byte, 32), Local: true, Now: g.clock,
+		Issuer: g.URL, Secret: make([]byte, 32), Local: true, Now: g.clock, Operator: id, Vouched: g.vouched,
 		Signer: func(context.Context) (crypto.Signer, string, error) { return g.key, "tokens-1", nil },
 		Keys: func(context.Context) ([]byte, error) {
 			return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: g.key.Public(), KeyID: "tokens-1", Use: "sig", Algorithm: "EdDSA"}}})

@@ -80,6 +80,11 @@ func (s *Server) public(err error) error {
 
 // fail answers with an error (RFC 6749 section 5.2).
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var moved *Moved
+	if errors.As(err, &moved) {
+		moved.refuse(w)
+		return
+	}
 	err = s.public(err)
 	if errors.Is(err, errUseNonce) || r.Header.Get("DPoP") != "" {
 		w.Header().Set("DPoP-Nonce", s.proofs.nonces.current())
@@ -100,6 +105,9 @@ func (s *Server) authenticated(w http.ResponseWriter, r *http.Request, path stri
 		return nil, fmt.Errorf("%w: %s", consent.ErrSuspended, service.Suspended)
 	}
 	c := &call{client: &client{service}}
+	if r.PostForm.Get("grant_type") == grantFollow {
+		c.key = s.clients.keyOf(r.Context(), r, service)
+	}
 	r.PostForm.Set("client_id", service.ID) // fosite wants it, also where the assertion says it
 	r.Form.Set("client_id", service.ID)
 	for _, name := range []string{"client_assertion", "client_assertion_type", "client_secret"} {

@@ -18,6 +18,7 @@ type grant struct {
 	Issued  int64            `json:"created_at"`
 	Changed int64            `json:"updated_at"`
 	Expires int64            `json:"expires_at"`
+	Moved   *relocation      `json:"moved,omitempty"` // the person has gone to another operator
 }
 
 type grantedScope struct {
@@ -35,8 +36,15 @@ func (s *Server) Grant(w http.ResponseWriter, r *http.Request) {
 		s.Deny(w, err)
 		return
 	}
+	moved := s.relocated(&c)
+	if moved != nil {
+		if moved.Statement, err = s.statement(r.Context(), &c); err != nil {
+			s.Deny(w, err)
+			return
+		}
+	}
 	answerJSON(w, http.StatusOK, grant{ID: c.ID, Details: c.Details, Scopes: []grantedScope{}, State: c.State, Rev: c.Revision,
-		Issued: seconds(c.Created), Changed: seconds(c.Changed), Expires: seconds(c.Expires)})
+		Issued: seconds(c.Created), Changed: seconds(c.Changed), Expires: seconds(c.Expires), Moved: moved})
 }
 
 // EndGrant gives a consent back: all its tokens are dead when it answers.
@@ -82,7 +90,10 @@ func (s *Server) Insufficient(text string) error {
 // Deny answers a call whose token is not accepted, or that went wrong.
 func (s *Server) Deny(w http.ResponseWriter, err error) {
 	var denial *Denial
+	var moved *Moved
 	switch {
+	case errors.As(err, &moved):
+		moved.problem().Write(w)
 	case errors.As(err, &denial):
 		denial.Challenge(w.Header())
 		answerJSON(w, denial.Status, fault{denial.Code, denial.Text})

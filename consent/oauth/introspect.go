@@ -14,6 +14,7 @@ import (
 // introspection is the answer of RFC 7662 section 2.2, with those of RFC 9396 and RFC 9449.
 type introspection struct {
 	Active    bool             `json:"active"`
+	Moved     *relocation      `json:"moved,omitempty"` // the person has gone to another operator
 	Issuer    string           `json:"iss,omitempty"`
 	Client    string           `json:"client_id,omitempty"`
 	Subject   string           `json:"sub,omitempty"`
@@ -54,6 +55,9 @@ func (s *Server) introspect(r *http.Request, token, service string) (introspecti
 		}
 		if err != nil {
 			return introspection{}, err
+		}
+		if moved := s.relocated(c); moved != nil {
+			return introspection{Moved: moved}, nil
 		}
 		a := introspection{Active: true, Issuer: s.opt.Issuer, Client: row.service, Subject: row.session.Subject, Scope: strings.Join(row.request.GrantedScope, " "),
 			Issued: seconds(row.created), Expires: seconds(row.expires)}

@@ -27,7 +27,7 @@ func (s *Server) metadata() map[string]any {
 		"scopes_supported":                                         []string{scopeOpenID, scopeQuery, scopeRevoke},
 		"response_types_supported":                                 []string{"code"},
 		"response_modes_supported":                                 []string{"query"},
-		"grant_types_supported":                                    []string{"authorization_code", "refresh_token", "client_credentials"},
+		"grant_types_supported":                                    []string{"authorization_code", "refresh_token", "client_credentials", grantFollow},
 		"subject_types_supported":                                  []string{"pairwise"},
 		"id_token_signing_alg_values_supported":                    []string{"EdDSA"},
 		"authorization_details_types_supported":                    consent.Kinds(),

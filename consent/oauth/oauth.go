@@ -83,6 +83,11 @@ type Options struct {
 	// Peer makes the registration of an operator that is trusted what its statement says now, and ends that of one that is not
 	// trusted any more. It is called for those who are not registered, or as operators; nil: there are no operators.
 	Peer func(ctx context.Context, id string) error
+	// Operator is our id, under which we sign statements to services whose person has moved to another operator; "": none are.
+	Operator string
+	// Vouched checks that a trusted operator signed a JWS of a type, at a time, and returns its claims; nil: nobody comes from
+	// other operators.
+	Vouched func(ctx context.Context, operator, typ, compact string, at time.Time) ([]byte, error)
 	// Certificate is what a request's certificate for payment services says; nil: it is not looked at.
 	Certificate func(*http.Request) *consent.CertificateFacts
 
@@ -171,7 +176,7 @@ func (s *Server) compose(secret []byte) {
 	helper := &oauth2.HandleHelper{AccessTokenStrategy: s.tokens, AccessTokenStorage: s.store, Config: config}
 	config.AuthorizeEndpointHandlers = fosite.AuthorizeEndpointHandlers{code, challenge}
 	config.TokenEndpointHandlers = fosite.TokenEndpointHandlers{code, challenge,
-		&oauth2.ClientCredentialsGrantHandler{HandleHelper: helper, Config: config}, &refresher{s: s, issue: helper}, &binder{s: s}}
+		&oauth2.ClientCredentialsGrantHandler{HandleHelper: helper, Config: config}, &refresher{s: s, issue: helper}, &follower{s: s, issue: helper}, &binder{s: s}}
 	config.RevocationHandlers = fosite.RevocationHandlers{&oauth2.TokenRevocationHandler{TokenRevocationStorage: s.store, RefreshTokenStrategy: s.tokens, AccessTokenStrategy: s.tokens}}
 	config.PushedAuthorizeEndpointHandlers = fosite.PushedAuthorizeEndpointHandlers{&par.PushedAuthorizeHandler{Storage: s.store, Config: config}}
 	s.fosite = fosite.NewOAuth2Provider(s.store, config)

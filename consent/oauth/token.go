@@ -85,6 +85,13 @@ func (h *refresher) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	if err != nil {
 		return err
 	}
+	c, err := h.s.authority.OfServiceIn(ctx, callOf(ctx).dealings.tx, row.session.Consent, row.service)
+	if err == nil && c.Moved != nil {
+		return h.s.moved(&c)
+	}
+	if err != nil && !errors.Is(err, consent.ErrNotFound) {
+		return err
+	}
 	for _, scope := range r.GetRequestedScopes() { // fewer may be asked for (RFC 6749 section 6)
 		if !row.request.GrantedScope.Has(scope) {
 			return fosite.ErrInvalidScope.WithHintf("The scope %q was not granted.", scope)
@@ -204,14 +211,15 @@ func (s *Server) token(ctx context.Context, kind, token string) (*stored, error)
 	return row, nil
 }
 
-// valid is token, for one whose consent is valid too. The consent is returned where there is one.
+// valid is token, for one whose consent is valid too, or whose person has taken it to another operator, which whoever calls
+// looks at. The consent is returned where there is one.
 func (s *Server) valid(ctx context.Context, kind, token string) (*stored, *consent.Consent, error) {
 	row, err := s.token(ctx, kind, token)
 	if err != nil || row.session.Consent == "" {
 		return row, nil, err
 	}
 	c, err := s.authority.OfService(ctx, row.session.Consent, row.service)
-	if errors.Is(err, consent.ErrNotFound) || err == nil && !c.Valid(s.opt.Now()) {
+	if errors.Is(err, consent.ErrNotFound) || err == nil && c.Moved == nil && !c.Valid(s.opt.Now()) {
 		return nil, nil, fosite.ErrNotFound
 	}
 	if err != nil {

@@ -158,7 +158,7 @@ type renewing struct {
 // renewable returns the details of a consent that has ended, until the last day for which they can be given again: as
 // long as it was given for at first.
 func (w *Web) renewable(r *http.Request, c consent.Consent) (renewing, error) {
-	if c.State != consent.Withdrawn && c.State != consent.Expired {
+	if c.State != consent.Withdrawn && c.State != consent.Expired && c.State != consent.Requested {
 		return renewing{}, consent.ErrState
 	}
 	revisions, err := w.opt.Authority.Revisions(r.Context(), c.ID)

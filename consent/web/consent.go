@@ -60,7 +60,7 @@ func (w *Web) whole(ctx context.Context, id string, v *webui.Visitor, before str
 	if err != nil {
 		return nil, err
 	}
-	o := &whole{Consent: c, Live: c.Valid(time.Now()), Again: c.State == consent.Withdrawn || c.State == consent.Expired, Details: shown(c.Details, v.Language)}
+	o := &whole{Consent: c, Live: c.Valid(time.Now()), Again: c.State == consent.Withdrawn || c.State == consent.Expired || c.State == consent.Requested, Details: shown(c.Details, v.Language)}
 	if o.Service, err = a.Service(ctx, c.Service); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,24 @@ type dashboard struct {
 	News     consent.News
 	Now      time.Time
 	Done     *done
+	Waiting  []waiting
+}
+
+// waiting is a consent that came with the person from another operator, to which they have still to say yes.
+type waiting struct {
+	consent.Followed
+	Name string // of the service
+	Why  string
+	Sets []formats.Dataset
+}
+
+// waiting lists them.
+func (w *Web) waiting(r *http.Request, v *webui.Visitor) (list []waiting, err error) {
+	all, err := w.opt.Authority.Waiting(r.Context(), v.Person)
+	for _, f := range all {
+		list = append(list, waiting{f, f.Said.Service.Name, consent.Reasons()[f.Reason][v.Language], datasets(f.Said.Details)})
+	}
+	return list, err
 }
 
 // tab leads to the consents that stand in one way.
@@ -94,6 +112,9 @@ func (w *Web) dashboard(r *http.Request, v *webui.Visitor) (*dashboard, error) {
 	}
 	if d.Filter.Offset == 0 && !d.Searched {
 		if d.News, err = w.opt.Authority.News(r.Context(), v.Person, 5); err != nil {
+			return nil, err
+		}
+		if d.Waiting, err = w.waiting(r, v); err != nil {
 			return nil, err
 		}
 	}

@@ -147,6 +147,12 @@ func (c *Client) Refresh(ctx context.Context, refresh string) (Tokens, error) {
 	return t, c.token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, &t)
 }
 
+// Follow gets tokens for what the operator whom a person left signed for this client (RFC 7523 section 2.1).
+func (c *Client) Follow(ctx context.Context, statement string) (Tokens, error) {
+	var t Tokens
+	return t, c.token(ctx, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {statement}}, &t)
+}
+
 // Credentials gets a token that concerns nobody's data.
 func (c *Client) Credentials(ctx context.Context, scope string) (Tokens, error) {
 	var t Tokens

@@ -192,7 +192,18 @@ func (m Moves) Fence(w http.ResponseWriter, r *http.Request) {
 	m.answer(w, at, err)
 }
 
-// Accept takes what the destination signs, and answers with the receipt: this operator has retired then.
+// Follows says what follows the person besides the instance, while that is fenced: their consents.
+func (m Moves) Follows(w http.ResponseWriter, r *http.Request) {
+	q, ok := m.authorised(w, r)
+	if !ok {
+		return
+	}
+	text, err := m.Sender.Follows(r.Context(), q.Authorisation, q.id)
+	m.answer(w, text, err)
+}
+
+// Accept takes what the destination signs, and answers with the receipt: this operator has retired then, and nothing flows
+// any more on the consents that followed.
 func (m Moves) Accept(w http.ResponseWriter, r *http.Request) {
 	q, ok := m.authorised(w, r)
 	if !ok {
@@ -205,6 +216,9 @@ func (m Moves) Accept(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	receipt, err := m.Sender.Commit(r.Context(), q.Authorisation, q.id, message.Acceptance)
+	if err == nil {
+		err = m.opt.Authority.Quiet(r.Context(), q.Person, q.id)
+	}
 	m.answer(w, receipt, err)
 }
 

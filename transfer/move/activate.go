@@ -13,8 +13,6 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-import ()
-
 // activate shows the source what was accepted until it has the receipt.
 func (a *arrival) activate(ctx context.Context) error {
 	receipt, err := a.link.accept(ctx, a.ID, a.Detail.Acceptance)
@@ -29,6 +27,10 @@ func (a *arrival) activated(ctx context.Context, receipt Receipt) error {
 	if err := a.verify(ctx, receipt); err != nil {
 		return err
 	}
+	left, err := a.leftBehind(ctx)
+	if err != nil {
+		return fmt.Errorf("ask what the source has left: %w", err)
+	}
 	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		events, err := e.happens(Commit, e.Epoch, e.Root, logActivated)
 		if err != nil || events == nil {
@@ -39,6 +41,11 @@ func (a *arrival) activated(ctx context.Context, receipt Receipt) error {
 		if err := a.adopt(ctx, tx, e); err != nil {
 			return nil, err
 		}
+		followed, err := a.followed(ctx, tx, e.Move, left)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, followed...)
 		if a.opt.Arrived == nil {
 			return events, nil
 		}

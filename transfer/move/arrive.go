@@ -333,6 +333,10 @@ func (a *arrival) accept(ctx context.Context) error {
 	if err := e.Detail.take(n, packed, report); err != nil {
 		return err
 	}
+	follows, err := a.follow(ctx)
+	if err != nil {
+		return err
+	}
 	accepted, err := a.acceptance(ctx, &e, report, root, tally)
 	if err != nil {
 		return err
@@ -341,11 +345,14 @@ func (a *arrival) accept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+	if err := a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		if e.Detail.Stopping {
 			return nil, errStopped
 		}
 		if err := e.Detail.take(n, packed, report); err != nil {
+			return nil, err
+		}
+		if err := a.store.keepFollows(ctx, tx, e.ID, follows); err != nil {
 			return nil, err
 		}
 		e.Detail.CheckedTo, e.Detail.Acceptance = to, compact

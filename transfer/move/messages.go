@@ -194,12 +194,14 @@ func openAcceptance(compact string, by *statement.Signed) (Acceptance, error) {
 
 // Said is what the source says, signed, of how it stands: to be believed also after the authorisation has ended.
 type Said struct {
-	Move   string    `json:"move"`
-	Source string    `json:"source"`
-	Stage  Stage     `json:"stage"`
-	Epoch  int       `json:"epoch"`
-	Root   string    `json:"state_root,omitempty"`
-	At     time.Time `json:"at"`
+	Move   string `json:"move"`
+	Source string `json:"source"`
+	Stage  Stage  `json:"stage"`
+	Epoch  int    `json:"epoch"`
+	Root   string `json:"state_root,omitempty"`
+	// Left is what followed the person and stood when the source retired.
+	Left json.RawMessage `json:"left,omitempty"`
+	At   time.Time       `json:"at"`
 }
 
 // openSaid checks what a source says of how a move stands.

@@ -24,7 +24,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// ReceiverOptions are what an operator needs to whom persons come. All but the last four must be set.
+// ReceiverOptions are what an operator needs to whom persons come. All but the last six must be set.
 type ReceiverOptions struct {
 	Operator archive.Party
 	Dir      string // where archives are kept until they are loaded
@@ -44,6 +44,11 @@ type ReceiverOptions struct {
 
 	// Arrived is called in the transaction in which an instance has arrived; nil: nothing else is done.
 	Arrived func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error)
+	// Follows looks at what the source says follows the person besides the instance, before it is accepted, and returns what is
+	// to be kept of it. Followed takes that over, in the transaction of Arrived, as far as it stood when the source retired, which
+	// the source has signed; nil: nothing follows.
+	Follows  func(ctx context.Context, m Move, said json.RawMessage) (json.RawMessage, error)
+	Followed func(ctx context.Context, m Move, kept, left json.RawMessage) (InTx, error)
 	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
 	Pace time.Duration
 	Log  *slog.Logger

@@ -50,6 +50,10 @@ type SenderOptions struct {
 
 	// Retired is called in the transaction in which an instance has moved; nil: nothing else is done.
 	Retired func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error)
+	// Follows is what follows the person besides the instance, as a JSON text, and Left what of it stood in the transaction in
+	// which the instance had moved; nil: nothing.
+	Follows func(ctx context.Context, m Move) (json.RawMessage, error)
+	Left    func(ctx context.Context, m Move) (json.RawMessage, error)
 	// Fence is how long the person is kept from writing while the other operator says nothing; 0 means ten minutes.
 	Fence time.Duration
 	// Retain is for how long the data is kept after the move, for the person to come back for it; 0 means 30 days, the least
@@ -201,7 +205,7 @@ func (s *Sender) plan(ctx context.Context, e *entry[leaving], a Authorisation) (
 }
 
 // stays is what never moves: what opens the account here, and what belongs to this operator's address.
-var stays = []Stays{{"account"}, {"app-passwords"}, {"tokens"}, {"log"}}
+var stays = []Stays{{"account"}, {"app-passwords"}, {"tokens"}, {"log"}, {"shares"}}
 
 // Terms are what a person is told before they leave: what never moves, and for how many days the data is kept after that.
 func (s *Sender) Terms() (what []string, retained int) {
@@ -287,7 +291,11 @@ func (s *Sender) Say(ctx context.Context, id string) (string, error) {
 	if e, err = s.expire(ctx, e); err != nil {
 		return "", err
 	}
-	payload, err := json.Marshal(Said{Move: e.ID, Source: s.opt.Operator.ID, Stage: e.Stage, Epoch: e.Epoch, Root: e.Root, At: s.store.now().UTC()})
+	left, err := s.left(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(Said{Move: e.ID, Source: s.opt.Operator.ID, Stage: e.Stage, Epoch: e.Epoch, Root: e.Root, Left: left, At: s.store.now().UTC()})
 	if err != nil {
 		return "", err
 	}

@@ -191,7 +191,7 @@ const whyStopped = "the person stopped it at the other operator"
 // discard ends the move, and removes all that came. It is written down first that it has ended, since nothing may be
 // activated after that. Where the source was not told, the tokens are kept to tell it.
 func (a *arrival) discard(ctx context.Context, why string, told bool, to func(Standing) (Standing, error)) error {
-	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
+	return a.write(ctx, func(tx *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		after, err := to(e.Standing)
 		if err != nil {
 			return nil, err
@@ -204,7 +204,7 @@ func (a *arrival) discard(ctx context.Context, why string, told bool, to func(St
 			return nil, nil
 		}
 		e.Standing, e.Detail.Why = after, why
-		return []ledger.Event{e.event(logAborted, note{Why: why})}, nil
+		return []ledger.Event{e.event(logAborted, note{Why: why})}, a.store.keepFollows(ctx, tx, e.ID, nil)
 	})
 }
 
