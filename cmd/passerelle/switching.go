@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -15,12 +14,14 @@ type switchFlags struct {
 	RetainMoved int `help:"For how many days the data of who has moved is kept for them to come back for it, before it is erased: 30 or more (Data Act art. 25)." default:"30" env:"PASSERELLE_RETAIN_MOVED" placeholder:"DAYS"`
 }
 
-// leastRetained is what the law wants at the least, and what is promised where nothing else is said.
-const leastRetained = 30 // days
-
-// switching is what this operator promises to who moves. A move begins when the person says so, and nothing here takes money.
+// switching is what this operator promises to who moves; where it says nothing, what the law wants at the least. A move begins
+// when the person says so, and nothing here takes money.
 func (c switchFlags) switching() consent.Switching {
-	return consent.Switching{Retained: cmp.Or(c.RetainMoved, leastRetained), Erased: true}
+	s := consent.Switching{Retained: c.RetainMoved, Erased: true}
+	if s.Retained == 0 {
+		s.Retained = dataact.LeastRetained
+	}
+	return s
 }
 
 // check refuses terms that the law does not allow, before anybody wants to leave. 3,650 days are no time for retrieval any

@@ -12,7 +12,7 @@ import (
 
 // TestDataActArticle25_2gTerms: a gateway does not start with terms that the law does not allow.
 func TestDataActArticle25_2gTerms(t *testing.T) {
-	for days, wrong := range map[int]string{30: "", 3650: "", 29: "25(2)(g)", 0: "25(2)(g)", -1: "25(2)(g)", 3651: "3650 days"} {
+	for days, wrong := range map[int]string{30: "", 3650: "", 29: "25(2)(g)", 0: "", -1: "25(2)(g)", 3651: "3650 days"} {
 		err := switchFlags{RetainMoved: days}.check(time.Now())
 		if (err == nil) != (wrong == "") || err != nil && (!errors.Is(err, errUsage) || !strings.Contains(err.Error(), wrong)) {
 			t.Errorf("%d days: %v", days, err)
@@ -48,6 +48,9 @@ func TestDataActArticle25_2gKept(t *testing.T) {
 	s := &server{switching: &terms}
 	if got := s.senderOptions(&gateway{}, archive.Party{}).Retain; got < 45*24*time.Hour || got != kept(45) {
 		t.Errorf("kept for %s", got)
+	}
+	if said := (switchFlags{}).switching(); said.Retained != 30 {
+		t.Errorf("who says nothing keeps it for %d days", said.Retained)
 	}
 	if facts := s.operatorFacts(statement.Operator{}); facts.Switching.Retained != 45 || !facts.Switching.Erased {
 		t.Errorf("%+v", facts)
