@@ -168,6 +168,7 @@ func TestStopsWhereTheAuthorisationIsOver(t *testing.T) {
 	j := kept(t, a, b, "before the fence")
 	a.ahead.Store(int64(31 * 24 * time.Hour))
 	j.until("it has ended", func() bool { return j.left().Stage == move.Aborted })
+	j.until("its archives are removed", func() bool { return j.left().Due.IsZero() }) // before the clock is right again
 	a.ahead.Store(0)
 	b.weather.set(nil)
 	j.stays()
