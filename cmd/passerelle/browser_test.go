@@ -452,7 +452,8 @@ func (v *visit) downloads() {
 func (v *visit) looksAround() {
 	v.t.Helper()
 	for name, path := range map[string]string{"recover": "/recover", "no-registration": "/register", "invitation-over": "/register?invitation=x", "again-sign-in": "/sign-in?again=1", "not-found": "/consents/nothing",
-		"no-request": "/consent/requests/nothing", "none-found": "/consents?q=zzz", "refused": "/consents?standing=refused"} {
+		"no-request": "/consent/requests/nothing", "none-found": "/consents?q=zzz", "refused": "/consents?standing=refused",
+		"formats": "/formats"} {
 		v.open(path)
 		v.inspect(name)
 	}

@@ -53,7 +53,8 @@ func TestMovePages(t *testing.T) {
 			v.press("prompt.go")
 			v.read("move.moving")
 			v.inspect("move-under-way")
-			v.read("move.arrived", "move.complete")
+			v.waits("move.arrived")
+			v.read("move.complete")
 			written := writing.end()
 			v.inspect("move-arrived")
 			v.Go(b.url + "/move")
@@ -64,6 +65,16 @@ func TestMovePages(t *testing.T) {
 			writing.all(t, b.url, appPassword(t, bData, "alice"), written) // it sets her password, and so ends her session
 		})
 	}
+}
+
+// waits waits longer for a text than a page takes to load.
+func (v *visit) waits(key string) {
+	v.t.Helper()
+	text, _, _ := strings.Cut(v.say(key), "%")
+	for deadline := time.Now().Add(2 * time.Minute); !v.Sees(strings.TrimSpace(text)) && time.Now().Before(deadline); {
+		time.Sleep(200 * time.Millisecond)
+	}
+	v.read(key)
 }
 
 // enter signs in with a password, wherever one is asked for it.
@@ -102,8 +113,9 @@ func workAt(t *testing.T, base, app string) *working {
 			}
 			if status == http.StatusServiceUnavailable { // the fence: a program tries again
 				n--
+				time.Sleep(200 * time.Millisecond)
 			}
-			time.Sleep(3 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 		}
 	}()
 	return w

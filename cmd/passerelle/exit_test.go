@@ -41,7 +41,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, &out, &errors)
 	}
 	text := out.String()
-	if strings.Count(text, " 0 differ") != 3 || !strings.Contains(text, "All of it is equal") || strings.Contains(text, ": 0 records are the same") {
+	if strings.Count(text, " 0 differ") != 4 || !strings.Contains(text, "All of it is equal") || strings.Contains(text, ": 0 records are the same") {
 		t.Errorf("it says\n%s", text)
 	}
 }

@@ -33,7 +33,9 @@ func (q *Queue) Run(ctx context.Context) (err error) {
 			return ErrBusy
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		if err := q.resume(ctx); err != nil {
+		if err := q.resume(ctx); ctx.Err() != nil {
+			return nil // it was told to stop before it began
+		} else if err != nil {
 			return fmt.Errorf("take up the jobs of a process that ended: %w", err)
 		}
 	}
