@@ -261,15 +261,16 @@ func TestDeltaFromBeforeTheFence(t *testing.T) {
 	a, b := pair(t)
 	p := name()
 	a.lives(p)
+	var again atomic.Bool
 	b.weather.set(func(r *http.Request) fate {
-		if strings.Contains(r.URL.Path, "/archives/2/") {
+		if strings.Contains(r.URL.Path, "/archives/2/") || again.Load() && strings.HasSuffix(r.URL.Path, "/fence") {
 			return lost
 		}
 		return fair
 	})
 	j := begins(t, p, a, b)
 	j.until("the delta is made", func() bool { return j.left().Packed == 3 })
-	b.weather.set(stopsAt("/fence"))
+	again.Store(true)
 	a.ahead.Store(int64(2 * time.Minute))
 	j.until("the fence is lifted", func() bool { return j.left().Stage == move.Planned })
 	if err := jot(a.instance(t, p), "between the fences", "x"); err != nil {

@@ -13,8 +13,6 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-import ()
-
 // do does what is due about one move, and notes when it is tried again where that did not succeed.
 func (s *Sender) do(ctx context.Context, id string) error {
 	err := s.step(ctx, id)
