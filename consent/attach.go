@@ -42,22 +42,12 @@ func (a *Authority) attach(ctx context.Context, tx *sql.Tx, s *Service) (events 
 	return events, nil
 }
 
-func waitingIn(ctx context.Context, tx *sql.Tx) (list []waiting, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, person, move, operator, said FROM consent_followed WHERE fate = 'confirm' AND service = ''`)
-	if err != nil {
-		return nil, fmt.Errorf("look who waits for the service: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var w waiting
+func waitingIn(ctx context.Context, tx *sql.Tx) ([]waiting, error) {
+	return scanAll(ctx, tx, "look who waits for the service", func(row *sql.Rows) (w waiting, err error) {
 		var said string
-		if err := rows.Scan(&w.id, &w.person, &w.move, &w.operator, &said); err != nil {
-			return nil, err
+		if err := row.Scan(&w.id, &w.person, &w.move, &w.operator, &said); err != nil {
+			return w, err
 		}
-		if err := json.Unmarshal([]byte(said), &w.said); err != nil {
-			return nil, err
-		}
-		list = append(list, w)
-	}
-	return list, rows.Err()
+		return w, json.Unmarshal([]byte(said), &w.said)
+	}, `SELECT id, person, move, operator, said FROM consent_followed WHERE fate = 'confirm' AND service = ''`)
 }

@@ -147,7 +147,8 @@ func (a *Authority) Leave(ctx context.Context, tx *sql.Tx, l Leaving) (events []
 	if err := a.goes(ctx, tx, l); err != nil {
 		return nil, err
 	}
-	ids, err := idsIn(ctx, tx, `SELECT id FROM consent_consent WHERE person = $1 AND id <> $2 AND state IN ('ConsentGiven', 'RenewedConsentGiven') ORDER BY id`, l.Person, l.Except)
+	ids, err := scanAll(ctx, tx, "list what stands", func(row *sql.Rows) (id string, err error) { return id, row.Scan(&id) },
+		`SELECT id FROM consent_consent WHERE person = $1 AND id <> $2 AND state IN ('ConsentGiven', 'RenewedConsentGiven') ORDER BY id`, l.Person, l.Except)
 	if err != nil {
 		return nil, err
 	}
@@ -253,22 +254,6 @@ func keepBeside(ctx context.Context, tx *sql.Tx, id, column string, what any) er
 		return fmt.Errorf("keep where the consent goes: %w", err)
 	}
 	return nil
-}
-
-func idsIn(ctx context.Context, q querier, query string, args ...any) (list []string, err error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list consents: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		list = append(list, id)
-	}
-	return list, rows.Err()
 }
 
 // Left is a consent that stood when its person moved.

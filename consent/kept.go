@@ -147,31 +147,41 @@ type keptAccess struct {
 }
 
 func (a *Authority) keptAccesses(ctx context.Context, c *Consent) iter.Seq2[Kept, error] {
+	return keptPages(c.ID+"-accesses", func(after Place) ([]keptAccess, error) {
+		return scanAll(ctx, a.db.Read, "list what was read", func(row *sql.Rows) (k keptAccess, err error) {
+			var begun, ended int64
+			err = row.Scan(&k.ID, &k.Revision, &k.Datasets, &k.Action, &begun, &ended, &k.Records, &k.Bytes, &k.SHA256, &k.Outcome)
+			k.Begun, k.Ended = fromMicro(begun), fromMicro(ended)
+			return k, err
+		}, `SELECT id, revision, dataset, action, begun, ended, records, bytes, hash, outcome FROM consent_access
+			WHERE consent = $1 AND begun >= $2 AND (begun > $2 OR id > $3) ORDER BY begun, id LIMIT $4`, c.ID, micro(after.Begun), after.ID, keptAccesses)
+	}, func(k keptAccess) Place { return Place{k.Begun, k.ID} }, func(list []keptAccess) any {
+		return struct {
+			Type     string       `json:"type"`
+			Consent  string       `json:"consent"`
+			Service  string       `json:"service"`
+			Accesses []keptAccess `json:"accesses"`
+		}{"accesses", c.ID, c.Service, list}
+	})
+}
+
+// keptPages makes documents of what there is much of, the first first, up to keptAccesses in each: of each page that comes after
+// a place what is written, under the name and its number.
+func keptPages[T any](name string, after func(Place) ([]T, error), place func(T) Place, written func([]T) any) iter.Seq2[Kept, error] {
 	return func(yield func(Kept, error) bool) {
 		last := Place{}
 		for page := 1; ; page++ {
-			list, err := scanAll(ctx, a.db.Read, "list what was read", func(row *sql.Rows) (k keptAccess, err error) {
-				var begun, ended int64
-				err = row.Scan(&k.ID, &k.Revision, &k.Datasets, &k.Action, &begun, &ended, &k.Records, &k.Bytes, &k.SHA256, &k.Outcome)
-				k.Begun, k.Ended = fromMicro(begun), fromMicro(ended)
-				return k, err
-			}, `SELECT id, revision, dataset, action, begun, ended, records, bytes, hash, outcome FROM consent_access
-				WHERE consent = $1 AND begun >= $2 AND (begun > $2 OR id > $3) ORDER BY begun, id LIMIT $4`, c.ID, micro(last.Begun), last.ID, keptAccesses)
-			if err != nil || len(list) == 0 {
-				if err != nil {
-					yield(Kept{}, err)
-				}
+			list, err := after(last)
+			if err != nil {
+				yield(Kept{}, err)
 				return
 			}
-			end := list[len(list)-1]
-			last = Place{end.Begun, end.ID}
-			text, err := json.Marshal(struct {
-				Type     string       `json:"type"`
-				Consent  string       `json:"consent"`
-				Service  string       `json:"service"`
-				Accesses []keptAccess `json:"accesses"`
-			}{"accesses", c.ID, c.Service, list})
-			if !yield(Kept{fmt.Sprintf("%s-accesses-%d", c.ID, page), end.Begun, text}, err) || err != nil || len(list) < keptAccesses {
+			if len(list) == 0 {
+				return
+			}
+			last = place(list[len(list)-1])
+			text, err := json.Marshal(written(list))
+			if !yield(Kept{fmt.Sprintf("%s-%d", name, page), last.Begun, text}, err) || err != nil || len(list) < keptAccesses {
 				return
 			}
 		}

@@ -105,13 +105,9 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err := s.openAuthority(ctx, g); err != nil {
 		return err
 	}
-	secrets, err := g.secrets(ctx)
+	secret, err := g.secret(ctx, "oauth")
 	if err != nil {
 		return err
-	}
-	secret, err := secrets.MakeSecret(ctx, "oauth")
-	if err != nil {
-		return fmt.Errorf("the secret that tokens are made with: %w", err)
 	}
 	trust, err := certificatesIn(c.ClientCA)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/internal/fapi"
 )
 
@@ -19,31 +18,16 @@ type connected struct {
 // connects registers a service at both operators, with the same key, and has whoever is about to move grant it something at
 // A.
 func (d *demo) connects(ctx context.Context) (*connected, error) {
-	key, err := fapi.NewKey()
+	client, err := service(ctx, "guests", "Guests", "552100554", d.sa, d.sb)
 	if err != nil {
 		return nil, err
 	}
-	jwks, err := fapi.JWKS(key)
-	if err != nil {
-		return nil, err
-	}
-	s := consent.Service{
-		ID: "guests", Name: "Guests", LegalName: "Guests SAS", Registrations: []consent.Registration{{Scheme: "SIREN", Value: "552100554"}}, Country: "FR",
-		Address: "2 rue des Exemples, 35000 Rennes", Contact: "privacy@guests.example", Purposes: []string{invitePurpose},
-		Notices:      map[string]string{"en": "https://guests.example/privacy", "fr": "https://guests.example/vie-privee"},
-		RedirectURIs: []string{"https://guests.example/callback"}, Auth: consent.PrivateKeyJWT, JWKS: jwks,
-	}
-	for _, at := range []*server{d.sa.server, d.sb.server} {
-		if err := at.authority.AddService(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	c := &connected{Client: &fapi.Client{Issuer: d.sa.url(), ID: s.ID, Redirect: s.RedirectURIs[0], Key: key, Proof: key}}
+	c := &connected{Client: client}
 	asked, err := c.Ask(ctx, inviteDetails(), nil)
 	if err != nil {
 		return nil, err
 	}
-	back, err := grantAll(ctx, d.sa.server, asked.URL, mover)
+	back, err := grant(ctx, d.sa.server, asked.URL, mover)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +35,7 @@ func (d *demo) connects(ctx context.Context) (*connected, error) {
 		return nil, err
 	}
 	n, err := c.count(ctx)
-	d.say("The service %s reads their %d contacts at %s, with their consent.", s.Name, n, d.a.signed.Statement.LegalName)
+	d.say("The service Guests reads their %d contacts at %s, with their consent.", n, d.a.signed.Statement.LegalName)
 	return c, err
 }
 

@@ -68,7 +68,7 @@ func (d *demo) authorises(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	back, err := grantAll(ctx, a, at, mover)
+	back, err := grant(ctx, a, at, mover)
 	if err != nil {
 		return "", err
 	}
@@ -76,8 +76,9 @@ func (d *demo) authorises(ctx context.Context) (string, error) {
 	return m.ID, err
 }
 
-// grantAll does what the page does when a person says yes to everything that is asked at an address.
-func grantAll(ctx context.Context, s *server, at, who string) (url.Values, error) {
+// grant does what the page does when a person says yes to what is asked at an address, or to as much of it as is asked of them
+// here; no datasets: to all of it.
+func grant(ctx context.Context, s *server, at, who string, datasets ...formats.Dataset) (url.Values, error) {
 	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := stay.Get(at)
 	if err != nil {
@@ -89,11 +90,15 @@ func grantAll(ctx context.Context, s *server, at, who string) (url.Values, error
 	if err != nil {
 		return nil, err
 	}
-	notice, err := s.authority.Show(ctx, consent.Notice{Request: id, Language: "en", Version: "demo", Content: []byte(request.Details[0].Destination)})
+	notice, err := s.authority.Show(ctx, consent.Notice{Request: id, Language: "en", Version: "demo", Content: []byte(shown(request.Details[0]))})
 	if err != nil {
 		return nil, err
 	}
-	decision := consent.Decision{Request: id, Person: who, Details: request.Details, Notice: notice, Session: consent.SessionFacts{Method: "demo", Authenticated: time.Now()}}
+	granted := request.Details[0]
+	if len(datasets) > 0 {
+		granted.Datasets = datasets
+	}
+	decision := consent.Decision{Request: id, Person: who, Details: []consent.Detail{granted}, Notice: notice, Session: consent.SessionFacts{Method: "demo", Authenticated: time.Now()}}
 	var location string
 	if _, err := s.authority.Grant(ctx, decision, s.oauth.Granted(ctx, decision, &location)); err != nil {
 		return nil, err
@@ -104,6 +109,9 @@ func grantAll(ctx context.Context, s *server, at, who string) (url.Values, error
 	}
 	return back.Query(), nil
 }
+
+// shown is what the demo takes for a notice.
+func shown(d consent.Detail) string { return d.Purpose.Text["en"] + d.Destination }
 
 // writesUntilMoved writes one file after the other until A does not take any more, and then waits for the move to end.
 func (d *demo) writesUntilMoved(ctx context.Context, instance *home.Instance, id string) (written int, err error) {

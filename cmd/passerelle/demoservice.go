@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func (d *demo) asked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	back, err := d.decide(ctx, asked)
+	back, err := grant(ctx, d.sb.server, asked.URL, person, formats.Contacts)
 	if err != nil {
 		return err
 	}
@@ -53,6 +52,11 @@ func (d *demo) asked(ctx context.Context) error {
 
 // invites is a service that is registered at B.
 func (d *demo) invites(ctx context.Context) (*fapi.Client, error) {
+	return service(ctx, "invites", "Invites", "732829320", d.sb)
+}
+
+// service registers one at gateways, which know it by the same key, and returns it as a client of the first.
+func service(ctx context.Context, id, name, siren string, at ...*serving) (*fapi.Client, error) {
 	key, err := fapi.NewKey()
 	if err != nil {
 		return nil, err
@@ -65,13 +69,19 @@ func (d *demo) invites(ctx context.Context) (*fapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	url := "https://" + id + ".example"
 	s := consent.Service{
-		ID: "invites", Name: "Invites", LegalName: "Invites SAS", Registrations: []consent.Registration{{Scheme: "SIREN", Value: "732829320"}}, Country: "FR",
-		Address: "1 rue des Exemples, 35000 Rennes", Contact: "privacy@invites.example", Purposes: []string{invitePurpose},
-		Notices:      map[string]string{"en": "https://invites.example/privacy", "fr": "https://invites.example/vie-privee"},
-		RedirectURIs: []string{"https://invites.example/callback"}, Auth: consent.PrivateKeyJWT, JWKS: jwks,
+		ID: id, Name: name, LegalName: name + " SAS", Registrations: []consent.Registration{{Scheme: "SIREN", Value: siren}}, Country: "FR",
+		Address: "1 rue des Exemples, 35000 Rennes", Contact: "privacy@" + id + ".example", Purposes: []string{invitePurpose},
+		Notices:      map[string]string{"en": url + "/privacy", "fr": url + "/vie-privee"},
+		RedirectURIs: []string{url + "/callback"}, Auth: consent.PrivateKeyJWT, JWKS: jwks,
 	}
-	return &fapi.Client{Issuer: d.sb.url(), ID: s.ID, Redirect: s.RedirectURIs[0], Key: key, Proof: proof}, d.sb.server.authority.AddService(ctx, s)
+	for _, g := range at {
+		if err := g.server.authority.AddService(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return &fapi.Client{Issuer: at[0].url(), ID: id, Redirect: s.RedirectURIs[0], Key: key, Proof: proof}, nil
 }
 
 const invitePurpose = "https://w3id.org/dpv#ServiceProvision"
@@ -85,38 +95,6 @@ func inviteDetails() []any {
 		"retention": "P30D", "frequency": "continuous", "expires": time.Now().AddDate(0, 3, 0).UTC().Format(time.RFC3339),
 		"no_recipients": true, "third_country": "none",
 	}}
-}
-
-// decide does what the page does when a person ticks the contacts and says yes.
-func (d *demo) decide(ctx context.Context, asked fapi.Asked) (url.Values, error) {
-	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	answer, err := stay.Get(asked.URL)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body.Close()
-	id := answer.Header.Get("Location")[strings.LastIndex(answer.Header.Get("Location"), "/")+1:]
-	s := d.sb.server
-	request, err := s.authority.Request(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	notice, err := s.authority.Show(ctx, consent.Notice{Request: id, Language: "en", Version: "demo", Content: []byte(request.Details[0].Purpose.Text["en"])})
-	if err != nil {
-		return nil, err
-	}
-	granted := request.Details[0]
-	granted.Datasets = []formats.Dataset{formats.Contacts}
-	decision := consent.Decision{Request: id, Person: person, Details: []consent.Detail{granted}, Notice: notice, Session: consent.SessionFacts{Method: "demo", Authenticated: time.Now()}}
-	var location string
-	if _, err := s.authority.Grant(ctx, decision, s.oauth.Granted(ctx, decision, &location)); err != nil {
-		return nil, err
-	}
-	back, err := url.Parse(location)
-	if err != nil {
-		return nil, err
-	}
-	return back.Query(), nil
 }
 
 // reads lets the service read what it got, and what it did not get.

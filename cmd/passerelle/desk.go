@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto"
-	"fmt"
 	"net/http"
 	"time"
 
 	complianceapi "github.com/passerelle-cloud/passerelle/compliance/api"
 	"github.com/passerelle-cloud/passerelle/compliance/audit"
-	"github.com/passerelle-cloud/passerelle/consent/ledger"
-	"github.com/passerelle-cloud/passerelle/formats/statement"
 )
 
 // openDesk opens what answers auditors.
@@ -19,26 +15,15 @@ func (s *server) openDesk(ctx context.Context, g *gateway) error {
 	if err != nil {
 		return err
 	}
-	secrets, err := g.secrets(ctx)
+	secret, err := g.secret(ctx, "audit")
 	if err != nil {
 		return err
-	}
-	secret, err := secrets.MakeSecret(ctx, "audit")
-	if err != nil {
-		return fmt.Errorf("the secret that pseudonyms are made with: %w", err)
 	}
 	auditors, err := audit.OpenAuditors(ctx, s.db, s.ledger, secret, nil)
 	if err != nil {
 		return err
 	}
-	maker := audit.Maker{Authority: s.authority, Ledger: s.ledger, Packs: packs(), Told: s.events.Of, Statement: g.statement, Signer: func(ctx context.Context) (crypto.Signer, error) {
-		store, err := g.keys(ctx)
-		if err != nil {
-			return nil, err
-		}
-		signer, err := store.Signer(ctx, statement.UseArchive)
-		return signer.Signer, err
-	}}
+	maker := audit.Maker{Authority: s.authority, Ledger: s.ledger, Packs: packs(), Told: s.events.Of, Statement: g.statement, Signer: g.archiveSigner}
 	s.desk = audit.NewDesk(s.db, auditors, maker, audit.Options{Events: s.events, Operator: s.operatorFacts(signed.Statement.Operator), Trust: g.ownTrust, Switched: s.switched})
 	return nil
 }
@@ -62,11 +47,7 @@ func (g *gateway) ownTrust(ctx context.Context) (audit.Trusted, error) {
 	if err != nil {
 		return audit.Trusted{}, err
 	}
-	keys, err := logKeys(signed)
-	if err != nil {
-		return audit.Trusted{}, err
-	}
-	trust, err := ledger.NewTrust(keys, nil, 0)
+	trust, err := logTrust(signed)
 	return audit.Trusted{Log: trust, Operator: signed}, err
 }
 

@@ -189,20 +189,9 @@ func verified(by *statement.Signed, history json.RawMessage) (*ledger.Shown, err
 
 // logTrust trusts an operator's log as its signed statement has it.
 func logTrust(signed *statement.Signed) (*ledger.Trust, error) {
-	var keys []string
-	for _, k := range signed.Statement.Keys {
-		if k.Use != statement.UseLog || k.Revoked != nil {
-			continue
-		}
-		public, err := k.JWK.Ed25519()
-		if err != nil {
-			return nil, err
-		}
-		key, err := ledger.VerifierKey(logOrigin(signed.Statement.ID), public)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, key)
+	keys, err := logKeys(signed)
+	if err != nil {
+		return nil, err
 	}
 	return ledger.NewTrust(keys, nil, 0)
 }
@@ -218,7 +207,7 @@ func (s *server) followed(_ context.Context, m move.Move, kept, left json.RawMes
 	}
 	k := consent.Carrying{Person: m.Person, Move: m.ID, Operator: m.Peer, Country: e.Country, Known: true, Consents: e.Consents, History: e.History}
 	if len(left) > 0 {
-		if err := json.NewDecoder(bytes.NewReader(left)).Decode(&k.Left); err != nil {
+		if err := json.Unmarshal(left, &k.Left); err != nil {
 			k.Left = nil // as if it had not said
 		}
 	}

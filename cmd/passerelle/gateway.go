@@ -159,6 +159,19 @@ func (g *gateway) secrets(ctx context.Context) (keys.Secrets, error) {
 	return keys.OpenSecretFiles(filepath.Join(g.dir, "secrets"))
 }
 
+// secret is the random secret of that name, made if there is none: what is sealed or derived here is under it.
+func (g *gateway) secret(ctx context.Context, name string) ([]byte, error) {
+	secrets, err := g.secrets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := secrets.MakeSecret(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("the secret of the %s: %w", name, err)
+	}
+	return secret, nil
+}
+
 func (g *gateway) openVault(ctx context.Context) (*keys.Vault, error) {
 	if g.opened != nil {
 		return g.opened, nil

@@ -149,7 +149,7 @@ func (p *program) sayChange(last, m api.Arriving) {
 }
 
 var stageWords = map[move.Stage]string{
-	move.Planned:   "Everything is copied; the person goes on working there.",
+	move.Planned:   "Everything is being copied; the person goes on working there.",
 	move.Copied:    "Everything has come, and is read again.",
 	move.CaughtUp:  "What changed meanwhile has come, too.",
 	move.Fenced:    "The other operator has stopped writing; the last changes come.",

@@ -34,13 +34,9 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	if err != nil {
 		return err
 	}
-	secrets, err := g.secrets(ctx)
+	secret, err := g.secret(ctx, "moves")
 	if err != nil {
 		return err
-	}
-	secret, err := secrets.MakeSecret(ctx, "moves")
-	if err != nil {
-		return fmt.Errorf("the secret that the tokens of moves are kept under: %w", err)
 	}
 	box, err := seal.New(secret, "moves")
 	if err != nil {

@@ -54,13 +54,9 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	secrets, err := g.secrets(ctx)
+	secret, err := g.secret(ctx, "pages")
 	if err != nil {
 		return err
-	}
-	secret, err := secrets.MakeSecret(ctx, "pages")
-	if err != nil {
-		return fmt.Errorf("the secret that pages keep things under: %w", err)
 	}
 	if s.accounts, err = g.openAccounts(ctx, secret); err != nil {
 		return err

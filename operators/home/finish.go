@@ -355,17 +355,7 @@ func (l *load) Held(ctx context.Context) (map[formats.Dataset]formats.Count, err
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	counts := map[formats.Dataset]formats.Count{}
-	for rows.Next() {
-		var d string
-		var c formats.Count
-		if err := rows.Scan(&d, &c.Records, &c.Files, &c.Bytes); err != nil {
-			return nil, err
-		}
-		counts[formats.Dataset(d)] = c
-	}
-	return counts, rows.Err()
+	return counted(rows)
 }
 
 // States implements [operators.Stated]: what the series brought, as it came.

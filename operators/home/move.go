@@ -131,6 +131,11 @@ func (i *Instance) Counts(ctx context.Context) (map[formats.Dataset]formats.Coun
 	if err != nil {
 		return nil, fmt.Errorf("count the records: %w", err)
 	}
+	return counted(rows)
+}
+
+// counted reads how much there is of each dataset.
+func counted(rows *sql.Rows) (map[formats.Dataset]formats.Count, error) {
 	defer rows.Close()
 	counts := map[formats.Dataset]formats.Count{}
 	for rows.Next() {

@@ -211,11 +211,21 @@ func TestArchivesThatSomebodyRemoves(t *testing.T) {
 	for _, stage := range []string{"while it is fetched", "before the changes", "before the fence"} {
 		j := kept(t, a, b, stage)
 		for _, dir := range []string{filepath.Join(a.dir, "leaving"), filepath.Join(b.dir, "arriving")} {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
+			removes(t, dir)
 		}
 		b.weather.set(nil)
 		j.arrives()
 	}
+}
+
+// removes removes a folder in which somebody may be writing just now: what is new there when it is to go keeps it.
+func removes(t *testing.T, dir string) {
+	t.Helper()
+	var err error
+	for range 100 {
+		if err = os.RemoveAll(dir); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
 }

@@ -45,12 +45,7 @@ func (a *arrival) activated(ctx context.Context, receipt Receipt) error {
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, followed...)
-		if a.opt.Arrived == nil {
-			return events, nil
-		}
-		more, err := a.opt.Arrived(ctx, tx, e.Move)
-		return append(events, more...), err
+		return append(events, followed...), nil
 	})
 }
 

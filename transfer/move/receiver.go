@@ -24,7 +24,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// ReceiverOptions are what an operator needs to whom persons come. All but the last six must be set.
+// ReceiverOptions are what an operator needs to whom persons come. What stands after the blank line may be left out.
 type ReceiverOptions struct {
 	Operator archive.Party
 	Dir      string // where archives are kept until they are loaded
@@ -40,12 +40,11 @@ type ReceiverOptions struct {
 	Room func(ctx context.Context, person string) (int64, bool, error)
 	// Append writes the log of what is loaded.
 	Append func(ctx context.Context, events ...ledger.Event) error
-	Tmp    string
 
-	// Arrived is called in the transaction in which an instance has arrived; nil: nothing else is done.
-	Arrived func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error)
+	Tmp string // for what is sorted; "": the system's
+
 	// Follows looks at what the source says follows the person besides the instance, before it is accepted, and returns what is
-	// to be kept of it. Followed takes that over, in the transaction of Arrived, as far as it stood when the source retired, which
+	// to be kept of it. Followed takes that over, in the transaction in which the instance arrives, as far as it stood when the source retired, which
 	// the source has signed; nil: nothing follows.
 	Follows  func(ctx context.Context, m Move, said json.RawMessage) (json.RawMessage, error)
 	Followed func(ctx context.Context, m Move, kept, left json.RawMessage) (InTx, error)

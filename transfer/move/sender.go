@@ -26,7 +26,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// SenderOptions are what an operator needs whose persons leave. All but the last six must be set.
+// SenderOptions are what an operator needs whose persons leave. What stands after the blank line may be left out.
 type SenderOptions struct {
 	Operator archive.Party
 	Dir      string // where archives wait for the other operator; replicas share it
