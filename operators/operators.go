@@ -125,6 +125,14 @@ type Recalling interface {
 // State is [formats.State].
 type State = formats.State
 
+// Examining is a source that can find out which of its bytes are damaged.
+type Examining interface {
+	// Examine reads the bytes that a walk after a position gives, and sets aside those that are not what their hash says.
+	// From then on a walk gives their records without them, each with an omission, and the source begins from a new state.
+	// It returns how many it met.
+	Examine(ctx context.Context, after Position) (int, error)
+}
+
 // Stated is a source, or a load, that lists the state of every record without reading them: in the order of the
 // bytes of dataset, then id. A load lists what its series brought, as the series knows it.
 type Stated interface {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -57,8 +58,22 @@ type Previous struct {
 
 const defaultLifetime = 7 * 24 * time.Hour
 
-// Run exports. Under the archive's final name there is afterwards a whole archive, or, after an error, nothing.
+// Run exports. Under the archive's final name there is afterwards a whole archive, or, after an error, nothing. Where it
+// meets bytes that are damaged, it has the source find all of them, and begins again without them.
 func (e Export) Run(ctx context.Context) (archive.Sealed, error) {
+	sealed, err := e.run(ctx)
+	source, can := e.Source.(operators.Examining)
+	if !can || !errors.Is(err, archive.ErrBytes) && !errors.Is(err, syscall.EIO) {
+		return sealed, err
+	}
+	damaged, errExamine := source.Examine(ctx, e.after())
+	if damaged == 0 || errExamine != nil {
+		return sealed, errors.Join(err, errExamine)
+	}
+	return e.run(ctx)
+}
+
+func (e Export) run(ctx context.Context) (archive.Sealed, error) {
 	description, err := e.Source.Describe(ctx)
 	if err != nil {
 		return archive.Sealed{}, fmt.Errorf("describe the source: %w", err)
@@ -97,13 +112,10 @@ func (e Export) write(ctx context.Context, options archive.Options, description 
 
 func (e Export) records(ctx context.Context, w *archive.Writer, d operators.Description) error {
 	progress := Progress{Step: Writing}
-	after := operators.Position(0)
-	if e.Since != nil {
-		after = operators.Position(e.Since.Claims.Snapshot)
-	} else {
+	if e.Since == nil {
 		progress.TotalRecords, progress.TotalBytes = d.Total.Records, d.Total.Bytes
 	}
-	for item, err := range e.Source.Records(ctx, after) {
+	for item, err := range e.Source.Records(ctx, e.after()) {
 		if err != nil {
 			return err
 		}
@@ -125,6 +137,14 @@ func (e Export) records(ctx context.Context, w *archive.Writer, d operators.Desc
 	progress.Step = Sealing
 	e.Observe.tell(progress)
 	return ctx.Err()
+}
+
+// after is where the walk begins.
+func (e Export) after() operators.Position {
+	if e.Since == nil {
+		return 0
+	}
+	return operators.Position(e.Since.Claims.Snapshot)
 }
 
 func (e Export) options(ctx context.Context, d operators.Description) (archive.Options, error) {

@@ -105,7 +105,7 @@ func (v *tarVolume) begin(name string, size int64, modified time.Time) error {
 	return nil
 }
 
-var errSize = errors.New("its contents have not the size that was announced")
+var errSize = fmt.Errorf("%w: they have not the size that was announced", ErrBytes)
 
 // Write writes contents of the open file.
 func (v *tarVolume) Write(p []byte) (int, error) {

@@ -86,6 +86,9 @@ const (
 	sortMemory    = 4 << 20
 )
 
+// ErrBytes is returned for bytes that are not those of their record.
+var ErrBytes = errors.New("the bytes are not those that the record names")
+
 // Create begins an archive.
 func Create(opts Options) (*Writer, error) {
 	if opts.VolumeSize <= 0 {
@@ -249,7 +252,7 @@ func (w *Writer) addBlob(record *formats.Record, content func() (io.ReadCloser, 
 		return err
 	}
 	if want := record.Blob.SHA256; !want.IsZero() && want != hash {
-		return fmt.Errorf("its bytes have the SHA-256 %s, the record says %s", hash, want)
+		return fmt.Errorf("%w: they have the SHA-256 %s, the record says %s", ErrBytes, hash, want)
 	}
 	record.Blob.SHA256 = hash
 	return nil
@@ -279,7 +282,7 @@ func (w *Writer) file(name string, size int64, modified time.Time, in io.Reader)
 		return formats.Hash{}, err
 	}
 	if n != size {
-		return formats.Hash{}, fmt.Errorf("it has %d bytes, %d were expected", n, size)
+		return formats.Hash{}, fmt.Errorf("%w: there are %d, %d were expected", ErrBytes, n, size)
 	}
 	w.payload.Files++
 	w.payload.Bytes += size

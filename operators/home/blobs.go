@@ -25,8 +25,22 @@ func (i *Instance) blobFile(hash formats.Hash) string {
 	return filepath.Join(i.home.blobDir(i.id), name[:2], name)
 }
 
-// hasBlob reports whether the bytes are here.
+// hasBlob reports whether the bytes are here. Those that were lost are not, though a row counts them.
 func (w *writer) hasBlob(hash formats.Hash) (bool, error) {
+	var inRow bool
+	known, err := w.row(`SELECT data IS NOT NULL OR size = 0 FROM home_blob WHERE instance = $1 AND hash = $2`, []any{w.i.id, hash[:]}, &inRow)
+	if !known || err != nil || inRow {
+		return known, err
+	}
+	_, err = os.Stat(w.i.blobFile(hash))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// counted reports whether a row counts the bytes, whether they are here or were lost.
+func (w *writer) counted(hash formats.Hash) (bool, error) {
 	return w.row(`SELECT 1 FROM home_blob WHERE instance = $1 AND hash = $2`, []any{w.i.id, hash[:]}, new(int))
 }
 
@@ -90,10 +104,14 @@ func sizeDiffers(size int64) error {
 	return fmt.Errorf("%w: the content has not the %d bytes that it should have", formats.ErrInvalid, size)
 }
 
-// keep writes the row of a blob, unless there is one or it does not fit.
+// keep writes the row of a blob, unless there is one or it does not fit. A row whose bytes were lost has them again.
 func (w *writer) keep(blob formats.Blob, data []byte) error {
-	if has, err := w.hasBlob(blob.SHA256); has || err != nil || !w.fits(blob.Size) {
+	counted, err := w.counted(blob.SHA256)
+	if err != nil || !counted && !w.fits(blob.Size) {
 		return err
+	}
+	if counted {
+		return w.exec(`UPDATE home_blob SET data = $3 WHERE instance = $1 AND hash = $2 AND data IS NULL`, w.i.id, blob.SHA256[:], null(data))
 	}
 	w.used += blob.Size
 	w.bytes += int64(len(data))
@@ -163,7 +181,9 @@ func writeTemporary(dir string, content io.Reader, size int64) (blob formats.Blo
 
 // keepFile gives a file its final name, durably, and writes the row.
 func (w *writer) keepFile(blob formats.Blob, temporary string) error {
-	if has, err := w.hasBlob(blob.SHA256); has || err != nil || !w.fits(blob.Size) {
+	has, err := w.hasBlob(blob.SHA256)
+	counted, errCounted := w.counted(blob.SHA256)
+	if err = errors.Join(err, errCounted); has || err != nil || !counted && !w.fits(blob.Size) {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	final := w.i.blobFile(blob.SHA256)

@@ -185,7 +185,7 @@ func (s *Source) lacking(ctx context.Context, item operators.Item) (operators.It
 	}
 	item.Omissions = []operators.Omission{{
 		Dataset: item.Record.Dataset, ID: item.Record.ID, Path: item.Record.Path, Code: "content-missing", Lost: true,
-		Reason: "the operator's blob folder does not hold its bytes any more", Advice: "Ask the operator for the file " + item.Record.Blob.SHA256.String() + " from a backup.",
+		Reason: "the operator does not hold its bytes any more, or holds damaged ones", Advice: "Ask the operator for the file " + item.Record.Blob.SHA256.String() + " from a backup.",
 	}}
 	item.Record.Blob = nil
 	return item, nil
@@ -215,7 +215,9 @@ func (s *Source) States(ctx context.Context) iter.Seq2[formats.State, error] {
 
 // lost are the states of the records whose bytes should be in a file that is not there, by their keys.
 func (s *Source) lost(ctx context.Context) (map[string]formats.State, error) {
-	rows, err := s.tx.QueryContext(ctx, `SELECT key, blob FROM home_record WHERE instance = $1 AND NOT deleted AND blob IS NOT NULL AND size > $2`, s.id, smallBlob)
+	rows, err := s.tx.QueryContext(ctx, `
+		SELECT r.key, r.blob FROM home_record r JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
+		WHERE r.instance = $1 AND NOT r.deleted AND r.size > 0 AND b.data IS NULL`, s.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for what is lost: %w", err)
 	}

@@ -84,7 +84,9 @@ func (w *writer) take(u *Upload) error {
 	if has, err := w.hasBlob(u.Blob.SHA256); has || err != nil {
 		return err
 	}
-	if !w.fits(u.Blob.Size) {
+	if counted, err := w.counted(u.Blob.SHA256); err != nil {
+		return err
+	} else if !counted && !w.fits(u.Blob.Size) {
 		_, reason := w.missing(&u.Blob)
 		return fmt.Errorf("%w: %s", ErrQuota, reason)
 	}

@@ -28,6 +28,24 @@ func TestPoisonedRecordDoesNotAbort(t *testing.T) {
 	j.receipted()
 }
 
+// TestDamagedBytesDoNotAbort is about bytes that the source's disk spoilt: it finds that out while it packs.
+func TestDamagedBytesDoNotAbort(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p, strings.Repeat("spoilt ", 30_000))
+	for _, name := range a.blobs(t, 210_000) {
+		if err := os.WriteFile(name, make([]byte, 210_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := begins(t, p, a, b)
+	j.until("it arrives", func() bool { return j.come().Done })
+	if m := j.come(); len(m.Omitted) != 1 || m.Omitted[0].Code != "content-missing" {
+		t.Errorf("%+v", m.Omitted)
+	}
+	j.receipted()
+}
+
 // forgets removes the files of blobs of a size, and returns how many there were.
 func (o *operator) forgets(t *testing.T, size int64) (n int) {
 	t.Helper()
