@@ -131,6 +131,8 @@ func (s *server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /move/{id}/pause", s.transfer.Pause)
 	mux.HandleFunc("POST /move/{id}/resume", s.transfer.Resume)
 	mux.HandleFunc("POST /move/{id}/stop", s.transfer.Stop)
+	mux.HandleFunc("GET /move/{id}/gone", s.transfer.Gone)
+	mux.HandleFunc("POST /move/{id}/gone", s.transfer.Declare)
 	mux.HandleFunc("POST /move/leaving/{id}/stop", s.transfer.Stay)
 	mux.HandleFunc("GET /account", s.account.Account)
 	mux.HandleFunc("POST /account/passkeys", s.account.AddPasskey)

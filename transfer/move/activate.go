@@ -80,7 +80,7 @@ func (a *arrival) verify(ctx context.Context, receipt Receipt) error {
 // finish merges what came into what the person had, where they had something, and clears up.
 func (a *arrival) finish(ctx context.Context) error {
 	if a.Detail.Done {
-		return a.rest(ctx)
+		return a.reconcile(ctx)
 	}
 	if a.Detail.Merge {
 		if err := a.merge(ctx); err != nil {
@@ -91,7 +91,9 @@ func (a *arrival) finish(ctx context.Context) error {
 		return err
 	}
 	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Done, e.Due = true, time.Time{}
+		if e.Detail.Done = true; e.Detail.Declared == nil {
+			e.Due = time.Time{}
+		}
 		return nil, nil
 	})
 }

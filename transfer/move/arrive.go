@@ -33,6 +33,7 @@ type arrival struct {
 	*Receiver
 	link *Link
 	*entry[arriving]
+	heard   bool // the source has said how it stands, in this run
 	shown   time.Time
 	showing atomic.Bool
 	shows   sync.WaitGroup

@@ -32,6 +32,7 @@ type world struct {
 	written             int    // what the person has written at the source
 	loaded              int    // how much of that the destination holds
 	link                uint64 // everything that was ever said: a bit for each of model.words
+	declared            bool   // the person has said that the source is gone
 }
 
 // step is a way on from a world.
@@ -41,13 +42,14 @@ type step struct {
 }
 
 type model struct {
-	after  func(move.Standing, move.Event, int, string) (move.Standing, error)
-	words  map[said]int
-	list   []said
-	worlds map[world]int
-	found  []world
-	came   []step // what led to each world, from which
-	ways   [][]int
+	declares bool // the person may say that the source is gone, though it is not
+	after    func(move.Standing, move.Event, int, string) (move.Standing, error)
+	words    map[said]int
+	list     []said
+	worlds   map[world]int
+	found    []world
+	came     []step // what led to each world, from which
+	ways     [][]int
 }
 
 func (m *model) say(w *world, s said) {
@@ -115,6 +117,9 @@ func (m *model) next(w world, each func(what string, to world)) {
 			m.say(to, said{move.Source, move.Commit, b.Epoch, state(to.loaded)})
 		})
 	}
+	if m.declares {
+		at("the person says that the source is gone", b, move.Override, b.Epoch+1, b.Root, func(to *world) { to.declared = true })
+	}
 	at("the person stays", a, move.Abort, 0, "", m.answer)
 	at("the destination gives up", b, move.Abort, 0, "", func(to *world) { m.say(to, said{to: move.Source, event: move.Abort}) })
 	at("the source is erased", a, move.Remove, 0, "", nil)
@@ -152,6 +157,10 @@ func (w world) fault() error {
 	a, b := w.source, w.destination
 	over := a.Stage == move.Committed || a.Stage == move.Erased
 	switch {
+	case w.declared && over && w.loaded != w.written:
+		return errors.New("the source has retired, and what the person wrote there is lost")
+	case w.declared:
+		return nil // there may be two: that is what they were told
 	case a.Writable() && b.Writable():
 		return errors.New("both are writable")
 	case b.Stage == move.Activated && !over:
@@ -167,8 +176,8 @@ func (w world) fault() error {
 }
 
 // search tries everything. It returns how one gets to the first fault, or to where no way leads on.
-func search(after func(move.Standing, move.Event, int, string) (move.Standing, error)) (worlds int, fault error) {
-	m := &model{after: after, words: map[said]int{}, worlds: map[world]int{}}
+func search(after func(move.Standing, move.Event, int, string) (move.Standing, error), declares bool) (worlds int, fault error) {
+	m := &model{declares: declares, after: after, words: map[said]int{}, worlds: map[world]int{}}
 	add := func(w world, by step) int {
 		n, known := m.worlds[w]
 		if !known {
@@ -253,13 +262,15 @@ func (m *model) history(n int) string {
 // TestEveryHistory tries all that can happen between two sides: at most one is writable, nothing is lost, and there is
 // always a way to the end.
 func TestEveryHistory(t *testing.T) {
-	worlds, err := search(move.Standing.After)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d worlds", worlds)
-	if worlds < 10_000 {
-		t.Errorf("these are not all: %d", worlds)
+	for _, declares := range []bool{false, true} {
+		worlds, err := search(move.Standing.After, declares)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d worlds", worlds)
+		if worlds < 10_000 {
+			t.Errorf("these are not all: %d", worlds)
+		}
 	}
 }
 
@@ -311,7 +322,7 @@ func TestEveryHistoryFindsFaults(t *testing.T) {
 					return to, nil
 				}
 				return s.After(e, epoch, root)
-			})
+			}, false)
 			if err == nil || !strings.Contains(err.Error(), k.says) {
 				t.Errorf("%v", err)
 			}

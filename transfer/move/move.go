@@ -206,7 +206,9 @@ type note struct {
 	Root  string `json:"state_root,omitempty"`
 	// Receipt is the SHA-256 of the acceptance that both operators signed.
 	Receipt string `json:"receipt,omitempty"`
-	Why     string `json:"why,omitempty"`
+	// Declared is the SHA-256 of what the person declared.
+	Declared string `json:"declared,omitempty"`
+	Why      string `json:"why,omitempty"`
 }
 
 func (m *Move) event(what string, n note) ledger.Event {
@@ -233,6 +235,9 @@ const (
 	logAccepted  = "move.accepted"
 	logCommitted = "move.committed"
 	logActivated = "move.activated"
-	logAborted   = "move.aborted"
-	logErased    = "move.erased"
+	// The person declared the source to be gone; and it came back, and lets them write.
+	logOverridden = "move.overridden"
+	logForked     = "move.forked"
+	logAborted    = "move.aborted"
+	logErased     = "move.erased"
 )

@@ -43,6 +43,8 @@ const (
 	Commit  Event = "commit"   // at the source: it was shown what the destination accepted; at the destination: it has the receipt
 	Abort   Event = "abort"    // somebody gives up, or heard that the other side did
 	Remove  Event = "remove"   // at the source: the instance is erased
+	// Override is at the destination: the person declares that the source is gone for good. Its epoch is the next one.
+	Override Event = "override"
 )
 
 // Standing is what one side has durably written of a move. Each side changes its own alone, and writes it down before it
@@ -51,7 +53,7 @@ const (
 // At most one side is [Standing.Writable] at any time, without clocks: the source gives up writing when it fences, and gets
 // it back only by a new epoch, in which what was accepted before counts no more, or by aborting, before it has committed;
 // the destination gets it by what the source has signed when it committed, which it does once and for what was accepted in
-// its own epoch.
+// its own epoch. The one exception is [Override], by which the person takes it upon themselves that the source is gone.
 type Standing struct {
 	Side  Side
 	Stage Stage
@@ -154,6 +156,10 @@ func (s Standing) atDestination(e Event, epoch int, root string) (Standing, erro
 		return s, nil
 	case e == Lift && (s.Stage == CaughtUp || s.Stage == Fenced || s.Stage == Accepted):
 		return Standing{Side: s.Side, Stage: CaughtUp, Epoch: epoch}, nil
+	case e == Override && s.Stage == Accepted && epoch == s.Epoch+1 && root == s.Root:
+		return Standing{Side: s.Side, Stage: Activated, Epoch: epoch, Root: root}, nil
+	case e == Override:
+		return s, s.order(e)
 	case e == Accept && s.Stage == Fenced && epoch == s.Epoch && root == s.Root:
 		return s.at(Accepted), nil
 	case e == Accept && s.Stage == Fenced && epoch == s.Epoch:

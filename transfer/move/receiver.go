@@ -48,6 +48,8 @@ type ReceiverOptions struct {
 	// the source has signed; nil: nothing follows.
 	Follows  func(ctx context.Context, m Move, said json.RawMessage) (json.RawMessage, error)
 	Followed func(ctx context.Context, m Move, kept, left json.RawMessage) (InTx, error)
+	// Silence is for how long a source must not have answered before the person can declare it gone; 0 means a day.
+	Silence time.Duration
 	// Pace is after what time something that did not succeed is tried again at first; 0 means half a second.
 	Pace time.Duration
 	Log  *slog.Logger
@@ -91,6 +93,8 @@ type arriving struct {
 	FencedAt   *FencedAt          `json:"fenced_at,omitempty"`
 	FencedFrom int                `json:"fenced_from,omitempty"` // Applied at the fence: the archive of that number may be from before it
 	Acceptance string             `json:"acceptance,omitempty"`
+	Silent     time.Time          `json:"silent,omitzero"`    // since when the source has not answered to what was accepted
+	Declared   *Declared          `json:"declared,omitempty"` // gone, by the person
 	Receipt    *Receipt           `json:"receipt,omitempty"`
 	Held       Tally              `json:"held,omitempty"`
 	Refused    []formats.Omission `json:"refused,omitempty"` // what could not be held here
@@ -223,6 +227,10 @@ type Arriving struct {
 	Refused  []formats.Omission
 	Omitted  []formats.Omission
 	Receipt  *Receipt
+	// Overridable is from when on the person can declare the source gone; zero: there is nothing to declare. Declared is that
+	// they did.
+	Overridable time.Time
+	Declared    *Declared
 }
 
 // Progress is how far a move is just now.
@@ -283,7 +291,7 @@ func (r *Receiver) Get(ctx context.Context, person, id string) (Arriving, error)
 func (r *Receiver) shown(ctx context.Context, e *entry[arriving]) (Arriving, error) {
 	d := &e.Detail
 	a := Arriving{Move: e.Move, Plan: d.Plan, Paused: d.Paused, Stopping: d.Stopping, Trouble: d.Trouble, Why: d.Why, Merge: d.Merge, Done: d.Done,
-		Held: d.Held, Refused: d.Refused, Omitted: d.Omitted, Receipt: d.Receipt}
+		Held: d.Held, Refused: d.Refused, Omitted: d.Omitted, Receipt: d.Receipt, Overridable: r.overridable(e), Declared: d.Declared}
 	var text string
 	err := r.store.db.Read.QueryRowContext(ctx, `SELECT progress FROM move_move WHERE id = $1 AND side = $2`, e.ID, string(Destination)).Scan(&text)
 	if err == nil && text != "" {

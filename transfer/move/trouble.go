@@ -91,6 +91,11 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 	}
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
 		e.Detail.Trouble = why.Error()
+		if a.heard || e.Stage != Accepted {
+			e.Detail.Silent = time.Time{}
+		} else if e.Detail.Silent.IsZero() {
+			e.Detail.Silent = r.store.now()
+		}
 		if errors.Is(why, transfer.ErrRefused) {
 			e.Detail.Tries = max(e.Detail.Tries, 10) // all of it comes again: not so often
 		}
@@ -130,6 +135,7 @@ func (a *arrival) listen(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask how the source stands: %w", err)
 	}
+	a.heard = true
 	switch {
 	case s.Stage == Aborted:
 		return true, a.aborted(ctx, "the source has ended it: the authorisation was withdrawn, or somebody stopped it there")
@@ -151,7 +157,7 @@ const mostFences = 6
 // lifted goes back to where the source has lifted its fence.
 func (a *arrival) lifted(ctx context.Context, epoch int) error {
 	return a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.FencedAt, e.Detail.Acceptance = nil, ""
+		e.Detail.FencedAt, e.Detail.Acceptance, e.Detail.Silent = nil, "", time.Time{}
 		if epoch%mostFences == 0 && !e.Detail.Stopping {
 			e.Detail.Paused, e.Due = true, time.Time{}
 			e.Detail.Trouble = fmt.Sprintf("%d times the last changes did not come over while the person could not write: see that both operators are reached well, and let it go on", epoch)

@@ -63,6 +63,8 @@ type arriving struct {
 	Rate  string // bytes a second, as text
 	Part  int    // of a hundred
 	Gaps  []*transfer.OmissionGroup
+	// Declarable says that the operator whom they leave has been silent for so long that it can be declared gone.
+	Declarable bool
 }
 
 // leaving is a move from here.
@@ -127,6 +129,7 @@ func (w *Web) arriving(v *webui.Visitor, operators []Operator, m move.Arriving) 
 	a.Stops = !m.Ended() && !m.Stopping
 	a.Rests = a.Stops && m.Stage != move.Fenced && m.Stage != move.Accepted
 	p, now := m.Progress, time.Now()
+	a.Declarable = !m.Overridable.IsZero() && !now.Before(m.Overridable)
 	if p.TotalBytes > 0 {
 		a.Part = int(min(100, 100*p.Bytes/p.TotalBytes))
 	} else if p.TotalRecords > 0 {
