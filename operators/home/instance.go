@@ -185,9 +185,10 @@ func (i *Instance) Remove(ctx context.Context, dataset formats.Dataset, id strin
 	return nil
 }
 
-// edit runs do in one transaction of its own.
+// edit runs do in one transaction of its own, which no clock ends.
 func (i *Instance) edit(ctx context.Context, do func(*writer) error) error {
 	w := newWriter(i)
+	w.whole = true
 	if err := do(w); err != nil {
 		return errors.Join(err, w.rollback())
 	}

@@ -31,6 +31,7 @@ type writer struct {
 	clock    *time.Timer
 	fault    error // of a commit, after which nothing can go on
 	broken   bool  // a statement of this transaction failed
+	whole    bool  // it is one transaction, however long it takes
 
 	position int64 // of the instance, as this transaction leaves it
 	used     int64
@@ -109,6 +110,9 @@ func (w *writer) during(ctx context.Context, do func() error) error {
 	defer w.mu.Unlock()
 	if err := do(); err != nil {
 		return err
+	}
+	if w.whole {
+		return nil
 	}
 	if w.writes >= batchWrites || w.bytes >= batchBytes {
 		return w.commit()
