@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -298,14 +297,13 @@ func TestKilledReplicas(t *testing.T) {
 
 func TestKilledPostgres(t *testing.T) {
 	t.Parallel()
-	server := newServer(t)
-	server.start(t)
-	db, err := sqldb.Open(t.Context(), server.url())
+	server := dbtest.NewServer(t)
+	db, err := sqldb.Open(t.Context(), server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	k := newKilling(t, server.url(), db)
+	k := newKilling(t, server.URL(), db)
 	var stop [2]func()
 	for i := range stop {
 		var began <-chan struct{}
@@ -314,99 +312,14 @@ func TestKilledPostgres(t *testing.T) {
 	}
 	for range kills {
 		time.Sleep(moment(300))
-		server.kill(t)
-		server.start(t)
+		server.Kill(t)
+		server.Start(t)
 	}
 	time.Sleep(time.Second)
 	for _, kill := range stop {
 		kill()
 	}
 	k.check(t)
-}
-
-// server is a PostgreSQL that may be killed.
-type server struct {
-	bin, dir string
-}
-
-func newServer(t *testing.T) *server {
-	t.Helper()
-	all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if found, err := exec.LookPath("initdb"); err == nil {
-		all = append(all, found)
-	}
-	if len(all) == 0 {
-		t.Skip("initdb is not installed: no PostgreSQL is killed")
-	}
-	dir, err := os.MkdirTemp("", "ledger-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &server{bin: filepath.Dir(all[len(all)-1]), dir: dir}
-	if os.Geteuid() == 0 {
-		if out, err := exec.Command("chown", "postgres", dir).CombinedOutput(); err != nil {
-			t.Skipf("there is no user postgres: %v: %s", err, out)
-		}
-	}
-	s.run(t, "initdb", "-D", dir+"/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
-	t.Cleanup(func() { s.command("pg_ctl", "-D", dir+"/data", "-m", "immediate", "stop").Run() })
-	return s
-}
-
-// command runs a program of PostgreSQL, which refuses to run as root.
-func (s *server) command(name string, args ...string) *exec.Cmd {
-	words := append([]string{filepath.Join(s.bin, name)}, args...)
-	if os.Geteuid() == 0 {
-		words = append([]string{"runuser", "-u", "postgres", "--"}, words...)
-	}
-	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Dir = s.dir
-	return cmd
-}
-
-func (s *server) run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := s.command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", name, err, out)
-	}
-}
-
-// start starts the server. It refuses as long as a process of the one that was killed is there.
-func (s *server) start(t *testing.T) {
-	t.Helper()
-	var out []byte
-	var err error
-	for range 200 {
-		out, err = s.command("pg_ctl", "-D", s.dir+"/data", "-w", "-s", "-l", s.dir+"/log", "-o",
-			"-c listen_addresses='' -c unix_socket_directories='"+s.dir+"'", "start").CombinedOutput()
-		if err == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("start PostgreSQL: %v: %s", err, out)
-}
-
-// kill kills the server; its other processes notice.
-func (s *server) kill(t *testing.T) {
-	t.Helper()
-	text, err := os.ReadFile(s.dir + "/data/postmaster.pid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *server) url() string {
-	return "postgres://postgres@/postgres?host=" + s.dir + "&sslmode=disable"
 }
 
 // fileSecrets adapts the operator's files to what the ledger wants of them.

@@ -184,7 +184,7 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 		case p.Ready:
 			return p, nil
 		}
-		a.show(ctx, Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
+		a.show(ctx, Progress{Step: Packing, Archive: n, Waits: p.Waits, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
 		select {
 		case <-ctx.Done():
 			return p, context.Cause(ctx)

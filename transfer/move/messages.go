@@ -51,7 +51,8 @@ func NeverMoves() []Stays { return slices.Clone(stays) }
 type Packed struct {
 	Sequence int    `json:"sequence"`
 	Ready    bool   `json:"ready"`
-	Records  int64  `json:"records"` // written so far; in it, when it is ready
+	Waits    bool   `json:"waits,omitempty"` // it cannot be made just now, which is tried again
+	Records  int64  `json:"records"`         // written so far; in it, when it is ready
 	Bytes    int64  `json:"bytes"`
 	Files    []File `json:"files"` // in the order in which they are to be fetched; the index is the last
 }

@@ -238,6 +238,7 @@ type Progress struct {
 	Step transfer.Step `json:"step,omitempty"`
 	// Archive is which archive it is about: 0 is everything.
 	Archive int   `json:"archive"`
+	Waits   bool  `json:"waits,omitempty"` // the source cannot pack just now, and tries again
 	Records int64 `json:"records"`
 	Bytes   int64 `json:"bytes"`
 	// What there is to do in this step; 0 where it is not known.

@@ -243,7 +243,7 @@ func (s *Sender) Pack(ctx context.Context, a Authorisation, id string, n int) (P
 	case n > len(e.Detail.Made) || n < 0:
 		return Packed{}, fmt.Errorf("%w: archive %d is asked for, and the last was %d", ErrOrder, n, len(e.Detail.Made)-1)
 	case n < e.Detail.Asked:
-		return Packed{Sequence: n}, nil
+		return Packed{Sequence: n, Waits: e.Detail.Tries > 0}, nil
 	}
 	_, err = change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
 		if e.Stage != Planned && e.Stage != Fenced {
@@ -422,6 +422,7 @@ type Leaving struct {
 	Move
 	Packed  int // archives made for the other operator
 	Held    bool
+	Waits   bool      // what was asked for cannot be made just now, which is tried again
 	Until   time.Time // of the fence; after the move: when the data is erased
 	Why     string
 	Receipt *Receipt
@@ -432,7 +433,7 @@ func (s *Sender) List(ctx context.Context, person string) ([]Leaving, error) {
 	all, err := list[leaving](ctx, s.store, person)
 	var out []Leaving
 	for _, e := range all {
-		l := Leaving{Move: e.Move, Packed: len(e.Detail.Made), Held: e.Detail.Held, Until: e.Detail.FenceUntil, Why: e.Detail.Why, Receipt: e.Detail.Receipt}
+		l := Leaving{Move: e.Move, Packed: len(e.Detail.Made), Held: e.Detail.Held, Waits: e.Detail.Tries > 0 && !e.Ended(), Until: e.Detail.FenceUntil, Why: e.Detail.Why, Receipt: e.Detail.Receipt}
 		if e.Stage == Committed {
 			l.Until = e.Detail.Until
 		}
