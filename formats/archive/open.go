@@ -189,7 +189,8 @@ func plainStream(f io.Reader, opts OpenOptions) (io.Reader, func(), error) {
 		if err != nil {
 			return nil, done, err
 		}
-		in = bufio.NewReaderSize(plain, copyChunk)
+		beside := readBeside(plain)
+		in, done = beside.Reader, beside.close
 	}
 	if head, _ := in.Peek(len(zstdMagic)); bytes.Equal(head, zstdMagic) {
 		counted := &countingReader{r: in}
@@ -197,7 +198,11 @@ func plainStream(f io.Reader, opts OpenOptions) (io.Reader, func(), error) {
 		if err != nil {
 			return nil, done, fmt.Errorf("%w: %v", ErrFault, err)
 		}
-		return &bombGuard{out: z, in: counted, factor: opts.MaxExpansion}, z.Close, nil
+		close := func() {
+			done()
+			z.Close()
+		}
+		return &bombGuard{out: z, in: counted, factor: opts.MaxExpansion}, close, nil
 	}
 	return in, done, nil
 }

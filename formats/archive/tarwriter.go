@@ -232,6 +232,7 @@ type carriedFile struct {
 	digest hash.Hash // nil if nobody wants the hash of the file
 	buffer *bufio.Writer
 	seal   io.WriteCloser // age, or nil
+	beside *besideWriter  // to age
 }
 
 // createCarried creates dir/name (with .age added if it is encrypted) and returns where its plain bytes go.
@@ -255,7 +256,8 @@ func createCarried(dir, name string, recipients []age.Recipient, hashed bool) (*
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("encrypt: %w", err), c.abort())
 	}
-	return c, c.seal, nil
+	c.beside = writeBeside(c.seal)
+	return c, c.beside, nil
 }
 
 func (c *carriedFile) carry(p []byte) (int, error) {
@@ -270,7 +272,7 @@ func (c *carriedFile) carry(p []byte) (int, error) {
 func (c *carriedFile) finish() (Volume, error) {
 	var err error
 	if c.seal != nil {
-		err = c.seal.Close()
+		err = errors.Join(c.beside.close(), c.seal.Close())
 	}
 	err = errors.Join(err, c.buffer.Flush(), c.file.Sync(), c.file.Close())
 	if err != nil {
@@ -284,7 +286,12 @@ func (c *carriedFile) finish() (Volume, error) {
 	return volume, nil
 }
 
-func (c *carriedFile) abort() error { return c.file.Close() }
+func (c *carriedFile) abort() error {
+	if c.beside != nil {
+		c.beside.abort()
+	}
+	return c.file.Close()
+}
 
 type writerFunc func(p []byte) (int, error)
 
