@@ -213,11 +213,16 @@ func (s *Source) States(ctx context.Context) iter.Seq2[formats.State, error] {
 	}
 }
 
+// small is [smallBlob] as the condition of an index has it.
+const small = "65536"
+
 // lost are the states of the records whose bytes should be in a file that is not there, by their keys.
 func (s *Source) lost(ctx context.Context) (map[string]formats.State, error) {
 	rows, err := s.tx.QueryContext(ctx, `
-		SELECT r.key, r.blob FROM home_record r JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
-		WHERE r.instance = $1 AND NOT r.deleted AND r.size > 0 AND b.data IS NULL`, s.id)
+		SELECT key, blob FROM home_record WHERE instance = $1 AND NOT deleted AND blob IS NOT NULL AND size > `+small+`
+		UNION ALL
+		SELECT r.key, r.blob FROM home_blob b CROSS JOIN home_record r -- in this order
+		WHERE b.instance = $1 AND r.instance = $1 AND r.blob = b.hash AND b.data IS NULL AND b.size > 0 AND b.size <= `+small+` AND NOT r.deleted`, s.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for what is lost: %w", err)
 	}
