@@ -16,23 +16,29 @@ import (
 // beginMove starts two gateways that trust each other: A, where alice has everything, and B, where she has an account.
 func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData string) {
 	t.Helper()
+	v, two := visiting(t, o, freePort(t))
+	v.g, b = two.serve(t, two.from), two.serve(t, two.to)
+	return v, b, two.to
+}
+
+// visiting is a browser, and two operators who know each other but do not run yet; the first one is reached at a port.
+func visiting(t *testing.T, o browsertest.Options, port string) (*visit, *pair) {
+	t.Helper()
 	browsertest.Need(t)
 	text, err := os.ReadFile("../../internal/webui/texts/" + o.Language + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	v = &visit{t: t, language: o.Language, data: t.TempDir(), pages: map[string]bool{}, narrow: o.Width < 600}
+	v := &visit{t: t, language: o.Language, data: t.TempDir(), pages: map[string]bool{}, narrow: o.Width < 600}
 	if err := json.Unmarshal(text, &v.texts); err != nil {
 		t.Fatal(err)
 	}
 	loaded(t, v.data)
 	// A browser keeps one set of cookies for all ports of a host.
-	two := pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + freePort(t), toURL: "http://127.0.0.1:" + freePort(t)}
+	two := &pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + port, toURL: "http://127.0.0.1:" + freePort(t)}
 	two.acquaint(t)
-	v.g, b = two.serve(t, two.from), two.serve(t, two.to)
-	bData = two.to
 	v.Browser = browsertest.Open(t, o)
-	return v, b, bData
+	return v, two
 }
 
 // TestMovePages moves somebody from one operator to another through the pages: in French on a telephone, and in English.

@@ -123,7 +123,7 @@ func (s *server) append(ctx context.Context, events ...ledger.Event) error {
 // receiverOptions are for those who come.
 func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOptions {
 	return move.ReceiverOptions{
-		Operator: own, Dir: filepath.Join(g.dir, "arriving"), Signer: g.archiveSigner, Peer: s.peers.Find, Append: s.append, Log: s.log,
+		Operator: own, Dir: filepath.Join(g.dir, "arriving"), Signer: g.archiveSigner, Peer: s.peers.Find, Append: s.append, Log: s.log, Silence: s.silence,
 		Connect: func(ctx context.Context, from *statement.Signed, tokens string) (*move.Link, error) {
 			session, err := s.visits.Open(ctx, from, tokens)
 			if err != nil {

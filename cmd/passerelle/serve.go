@@ -135,6 +135,7 @@ type server struct {
 	dav       *dav.Handler
 	mux       *http.ServeMux                                   // the routes
 	switching *consent.Switching                               // what is promised to who leaves; nil: nobody can leave through this process
+	silence   time.Duration                                    // after which an operator can be declared gone; 0: see [move.ReceiverOptions]
 	statement func(context.Context) (*statement.Signed, error) // of this operator
 	metrics   *prometheus.Registry
 	issuer    string // where we are reached
@@ -143,7 +144,7 @@ type server struct {
 
 func (c *serveCommand) open(ctx context.Context, g *gateway, log *slog.Logger, url string) (*server, error) {
 	terms := c.switching()
-	s := &server{metrics: prometheus.NewRegistry(), log: log, statement: g.statement, switching: &terms}
+	s := &server{metrics: prometheus.NewRegistry(), log: log, statement: g.statement, switching: &terms, silence: c.SilentFor}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options, err := g.ledgerOptions(ctx)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 // switchFlags are the operator's terms for who moves to another operator.
 type switchFlags struct {
 	RetainMoved int `help:"For how many days the data of who has moved is kept for them to come back for it, before it is erased: 30 or more (Data Act art. 25)." default:"30" env:"PASSERELLE_RETAIN_MOVED" placeholder:"DAYS"`
+	// A source that is gone for good never signs that somebody has left it.
+	SilentFor time.Duration `help:"How long an operator from whom everything of a person has come must be silent before they can declare it gone, and work here without its signature." default:"24h" env:"PASSERELLE_SILENT_FOR"`
 }
 
 // switching is what this operator promises to who moves; where it says nothing, what the law wants at the least. A move begins
@@ -31,6 +33,9 @@ func (c switchFlags) check(now time.Time) error {
 		return fmt.Errorf("%w: --retain-moved %d: give 3650 days at the most", errUsage, c.RetainMoved)
 	}
 	var faults []error
+	if c.SilentFor < 0 {
+		faults = append(faults, fmt.Errorf("%w: --silent-for %s: a time is 1m, 12h …", errUsage, c.SilentFor))
+	}
 	for _, r := range dataact.Faults(c.switching(), now) {
 		faults = append(faults, fmt.Errorf("%w: %w", errUsage, r))
 	}

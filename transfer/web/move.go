@@ -260,7 +260,7 @@ func (w *Web) moving(ctx context.Context, v *webui.Visitor, id string) (moving, 
 	}
 	operators, err := w.move.Operators()
 	p := moving{arriving: w.arriving(v, operators, m), Live: m.Stage != move.Aborted && !m.Done && !m.Paused}
-	if m.Stage != move.Aborted {
+	if m.Stage != move.Aborted && (m.Declared == nil || m.Receipt != nil) { // both sign, as the steps say
 		p.Steps = stepsOf(m)
 	}
 	return p, err
