@@ -47,7 +47,7 @@ var rules = []rule{
 
 	// What can hold an instance. One adapter a package, none knows another, nor an archive.
 	{"operators", []string{"formats"}},
-	{"operators/bank", []string{"operators", "formats"}},
+	{"operators/bank", []string{"formats", "formats/camt", "internal/strict"}},
 	{"operators/cozy", []string{"operators", "formats", "internal/extsort"}},
 	{"operators/dav", []string{"operators", "operators/home", "formats", "formats/icalendar", "formats/vcard"}},
 	{"operators/dir", []string{"operators", "formats", "internal/extsort"}},
