@@ -107,20 +107,21 @@ func newMatcher(known []Known, seen []Operation, w Covered) *matcher {
 
 func (m *matcher) pair(k, s int) { m.ofKnown[k], m.ofSeen[s] = s, k }
 
-// repeats finds what was given twice under one name: the same, or pending and booked at once.
+// repeats finds what was given twice under one name: the same, or pending and booked at once. In one answer even a name that
+// is another one each time names one operation.
 func (m *matcher) repeats() {
 	named := map[string]int{}
 	for _, status := range []string{booked, pending} {
 		for _, i := range m.order {
-			t := &m.s[i]
-			if t.id == "" || t.status != status {
+			t, name := &m.s[i], m.seen[i].Body.TransactionID
+			if name == "" || t.status != status {
 				continue
 			}
-			before, ok := named[t.id]
+			before, ok := named[name]
 			if ok && (m.s[before].strict == t.strict || status == pending && m.s[before].status == booked) {
 				m.ofSeen[i], m.first[i] = twice, before
 			} else if !ok {
-				named[t.id] = i
+				named[name] = i
 			}
 		}
 	}
@@ -129,10 +130,12 @@ func (m *matcher) repeats() {
 // exactly pairs what has the same key; where several have it, as many as there are on both sides.
 func (m *matcher) exactly(key func(*traits) string) {
 	waiting := map[string][]int{}
-	for i := range m.k {
-		if m.ofKnown[i] == none {
-			if key := key(&m.k[i]); key != "" {
-				waiting[key] = append(waiting[key], i)
+	for _, absent := range []bool{false, true} { // of two that are alike, the one that was there last time
+		for i := range m.k {
+			if m.ofKnown[i] == none && (m.known[i].Absent != "") == absent {
+				if key := key(&m.k[i]); key != "" {
+					waiting[key] = append(waiting[key], i)
+				}
 			}
 		}
 	}

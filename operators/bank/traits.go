@@ -43,7 +43,7 @@ func traitsOf(op *formats.BankOperation, w Covered) traits {
 	}
 	t.party = party(op, t.negative)
 	t.strict = join(t.status, t.day, t.money, t.text, t.party, t.endToEnd, plain(op.AdditionalInfo))
-	t.whole = join(t.strict, op.BookingDate, op.ValueDate, op.TransactionDate, string(op.TransactionAmount.Amount), op.Remittance, op.AdditionalInfo, op.EndToEndID, op.MandateID, op.CreditorID,
+	t.whole = join(t.strict, op.BookingDate, op.ValueDate, op.TransactionDate, op.Remittance, op.AdditionalInfo, op.EndToEndID, op.MandateID, op.CreditorID,
 		op.CreditorName, reference(op.CreditorAccount), op.DebtorName, reference(op.DebtorAccount), op.BankTransactionCode, op.ProprietaryCode)
 	return t
 }
@@ -211,6 +211,9 @@ func (m *matcher) rewritten() round {
 			return 100, true
 		case far == 0 && agree(a.party, b.party):
 			return 500, true
+		case far <= 15 && a.text == b.text && agree(a.party, b.party):
+			// Where all days move, what is paid daily is found again but for its first and last day.
+			return 1000 + far, true
 		}
 		return 0, false
 	}}
