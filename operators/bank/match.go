@@ -66,9 +66,10 @@ func Match(known []Known, seen []Operation, w Covered) []Change {
 	for _, key := range []func(*traits) string{(*traits).identical, (*traits).wholly, (*traits).named, (*traits).alike} {
 		m.exactly(key)
 	}
-	for _, ask := range []func() round{m.byName, m.fromPending, m.toPending, m.rewritten, m.flipped} {
-		m.nearest(ask())
+	for _, r := range []round{m.byName(), m.fromPending(), m.toPending()} {
+		m.nearest(r)
 	}
+	m.likelier([]round{m.rewritten(), m.flipped(), m.moved()}, []round{m.flipped(), m.rewritten(), m.moved()})
 	return m.changes()
 }
 
@@ -100,7 +101,7 @@ func newMatcher(known []Known, seen []Operation, w Covered) *matcher {
 		m.order = append(m.order, i)
 	}
 	slices.SortStableFunc(m.order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(m.s[a].whole, m.s[b].whole), cmp.Compare(m.s[a].id, m.s[b].id))
+		return cmp.Or(cmp.Compare(m.s[a].whole, m.s[b].whole), cmp.Compare(m.seen[a].Body.TransactionID, m.seen[b].Body.TransactionID))
 	})
 	return m
 }
@@ -178,7 +179,11 @@ func (m *matcher) nearest(r round) {
 			groups[key] = append(groups[key], i)
 		}
 	}
-	type near struct{ apart, place, k, s int }
+	type near struct {
+		apart          int
+		earlier, later string // their days: what is as far apart is taken in the same order, whichever side is which
+		place, k, s    int
+	}
 	var pairs []near
 	met := map[string]int{}
 	for place, s := range m.order {
@@ -189,17 +194,43 @@ func (m *matcher) nearest(r round) {
 		met[key]++
 		for _, k := range groups[key] {
 			if apart, ok := r.apart(k, s); ok && !m.others(k, s) {
-				pairs = append(pairs, near{apart, place, k, s})
+				a, b := m.k[k].day, m.s[s].day
+				pairs = append(pairs, near{apart, min(a, b), max(a, b), place, k, s})
 			}
 		}
 	}
 	slices.SortFunc(pairs, func(a, b near) int {
-		return cmp.Or(cmp.Compare(a.apart, b.apart), cmp.Compare(m.known[a.k].ID, m.known[b.k].ID), cmp.Compare(a.place, b.place))
+		return cmp.Or(cmp.Compare(a.apart, b.apart), cmp.Compare(a.earlier, b.earlier), cmp.Compare(a.later, b.later), cmp.Compare(m.known[a.k].ID, m.known[b.k].ID), cmp.Compare(a.place, b.place))
 	})
 	for _, p := range pairs {
 		if m.ofKnown[p.k] == none && m.ofSeen[p.s] == none {
 			m.pair(p.k, p.s)
 		}
+	}
+}
+
+// likelier takes the order of rounds that leaves less unexplained; the first one, where both explain as much.
+func (m *matcher) likelier(one, other []round) {
+	known, seen := slices.Clone(m.ofKnown), slices.Clone(m.ofSeen)
+	run := func(rounds []round) int {
+		for _, r := range rounds {
+			m.nearest(r)
+		}
+		n := 0
+		for _, s := range m.ofKnown {
+			if s == none {
+				n++
+			}
+		}
+		return n
+	}
+	left := run(one)
+	if left == 0 {
+		return
+	}
+	firstKnown, firstSeen := m.ofKnown, m.ofSeen
+	if m.ofKnown, m.ofSeen = known, seen; run(other) >= left {
+		m.ofKnown, m.ofSeen = firstKnown, firstSeen
 	}
 }
 

@@ -211,9 +211,6 @@ func (m *matcher) rewritten() round {
 			return 100, true
 		case far == 0 && agree(a.party, b.party):
 			return 500, true
-		case far <= 15 && a.text == b.text && agree(a.party, b.party):
-			// Where all days move, what is paid daily is found again but for its first and last day.
-			return 1000 + far, true
 		}
 		return 0, false
 	}}
@@ -223,6 +220,15 @@ func (m *matcher) rewritten() round {
 func (m *matcher) flipped() round {
 	return round{group: func(t *traits) string { return join(t.status, t.day, t.size, t.text) }, apart: func(k, s int) (int, bool) {
 		return 0, m.w.Complete && m.expected(k) && m.k[k].negative != m.s[s].negative && agree(m.k[k].endToEnd, m.s[s].endToEnd)
+	}}
+}
+
+// moved is what remains where a bank moves all days: what is paid daily is found again but for its first and last day.
+func (m *matcher) moved() round {
+	return round{group: func(t *traits) string { return join(t.status, t.money, t.text) }, apart: func(k, s int) (int, bool) {
+		a, b := &m.k[k], &m.s[s]
+		far := distance(a, b)
+		return far, m.w.Complete && m.expected(k) && far <= 15 && agree(a.party, b.party) && agree(a.endToEnd, b.endToEnd)
 	}}
 }
 
