@@ -1,0 +1,118 @@
+package banktest
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Kind is what goes wrong.
+type Kind string
+
+// What can go wrong with the transport.
+const (
+	Slow       Kind = "slow"    // it takes Seconds
+	StatusCode Kind = "status"  // the answer is Status (503), with Retry-After: RetryAfter seconds, as a date if AsDate
+	Cut        Kind = "cut"     // the body ends in the middle
+	Dropped    Kind = "dropped" // the connection ends without an answer
+	HTML       Kind = "html"    // a page in the place of JSON, with status 200
+	Huge       Kind = "huge"    // the body has Bytes (100 MB), with status 200
+)
+
+// What can go wrong with lists of operations.
+const (
+	DuplicatePages      Kind = "duplicate-pages"      // each page comes twice
+	DuplicateOperations Kind = "duplicate-operations" // a page begins with the end of the one before
+	Disorder            Kind = "disorder"             // operations are in no order, across all pages
+	ChangingIDs         Kind = "changing-ids"         // each answer has other ids
+	NoIDs               Kind = "no-ids"               // there is neither transactionId nor entryReference
+	FlippedSigns        Kind = "flipped-signs"        // what leaves the account comes in
+	Endless             Kind = "endless"              // there is always one more page, empty in the end
+	Loop                Kind = "loop"                 // the next page is this one
+	Elsewhere           Kind = "elsewhere"            // the next page is at another host: Value ("https://elsewhere.example")
+	Amount              Kind = "amount"               // the first amount of a page is Value ("1.00E+2")
+	Currency            Kind = "currency"             // the first currency of a page is Value ("ZZZ")
+	Times               Kind = "times"                // dates have a time, but no zone
+)
+
+// Shortened lets consents end after Days (1), whatever was asked for.
+const Shortened Kind = "shortened"
+
+// Fault is something that goes wrong on purpose.
+type Fault struct {
+	Kind   Kind   `json:"kind"`
+	Path   string `json:"path,omitempty"`   // strikes requests whose path contains it; "": all of the interface
+	Method string `json:"method,omitempty"` // strikes requests of this method; "": of any
+	Skip   int    `json:"skip,omitempty"`   // so many requests are let through before
+	Count  int    `json:"count,omitempty"`  // strikes so many requests; 0: until it is cleared
+
+	Seconds    float64 `json:"seconds,omitempty"`
+	Status     int     `json:"status,omitempty"`
+	RetryAfter int     `json:"retryAfter,omitempty"`
+	AsDate     bool    `json:"asDate,omitempty"`
+	Bytes      int64   `json:"bytes,omitempty"`
+	Value      string  `json:"value,omitempty"`
+	Days       int     `json:"days,omitempty"`
+
+	struck int
+}
+
+// Break lets something go wrong from now on.
+func (b *Bank) Break(f Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults = append(b.faults, &f)
+}
+
+// Mend ends all that goes wrong on purpose.
+func (b *Bank) Mend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults = nil
+}
+
+// strike says what goes wrong with a request. What is returned is a copy.
+func (b *Bank) strike(r *http.Request) (list []*Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.faults {
+		if f.Path != "" && !strings.Contains(r.URL.Path, f.Path) || f.Method != "" && f.Method != r.Method {
+			continue
+		}
+		if f.struck++; f.struck > f.Skip && (f.Count == 0 || f.struck <= f.Skip+f.Count) {
+			list = append(list, new(*f))
+		}
+	}
+	return list
+}
+
+// struck is the fault of a kind that strikes the request, nil if none does.
+func (q *request) struck(kind Kind) *Fault {
+	for _, f := range q.strikes {
+		if f.Kind == kind {
+			return f
+		}
+	}
+	return nil
+}
+
+// breaks answers in the place of the bank, if a fault wants that.
+func (q *request) breaks(w http.ResponseWriter) bool {
+	if f := q.struck(Slow); f != nil {
+		select {
+		case <-time.After(time.Duration(f.Seconds * float64(time.Second))):
+		case <-q.Context().Done():
+		}
+	}
+	return false
+}
+
+// transmit sends a body, or some of it.
+func (q *request) transmit(w http.ResponseWriter, status int, body []byte) {
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func (r *reading) disorder(list []*Operation) []*Operation      { return list }
+func (r *reading) spoil(account string, q *query, body *report) {}
+func (r *reading) spoilBalances(all []balanceBody)              {}
