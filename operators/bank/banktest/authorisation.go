@@ -341,11 +341,9 @@ func (b *Bank) agree(c *Consent, a *Authorisation, chosen []string) error {
 			}
 		}
 	}
-	for _, named := range c.Access.named() {
-		if !slices.ContainsFunc(mine, func(x *Account) bool { return x.IBAN == named }) {
-			b.refuse(c, a)
-			return fail(http.StatusBadRequest, "CONSENT_INVALID", "%s is not an account of the person", named)
-		}
+	if !b.concerns(c, mine) {
+		b.refuse(c, a)
+		return fail(http.StatusBadRequest, "CONSENT_INVALID", "it is not about accounts of the person")
 	}
 	if c.Access.offered() && len(given) == 0 {
 		return fail(http.StatusBadRequest, "CONSENT_INVALID", "no account was chosen")
@@ -360,6 +358,22 @@ func (b *Bank) agree(c *Consent, a *Authorisation, chosen []string) error {
 	}
 	b.conclude(c)
 	return nil
+}
+
+// concerns reports whether a consent is about the accounts of a person: all that it names must be theirs, unless they only share
+// some with who agreed before.
+func (b *Bank) concerns(c *Consent, mine []*Account) bool {
+	if c.Status == Partially {
+		return slices.ContainsFunc(mine, func(a *Account) bool {
+			return a.Both && slices.Contains(a.Owners, c.Person) && c.Access.rights(a).list
+		})
+	}
+	for _, named := range c.Access.named() {
+		if !slices.ContainsFunc(mine, func(a *Account) bool { return a.IBAN == named }) {
+			return false
+		}
+	}
+	return true
 }
 
 // conclude makes a consent valid once everybody has agreed. A new one that recurs ends the former one.

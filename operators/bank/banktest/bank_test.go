@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
+	"github.com/passerelle-cloud/passerelle/operators/bank/bankspec"
 	"github.com/passerelle-cloud/passerelle/operators/bank/banktest"
 )
 
@@ -32,10 +34,18 @@ func open(t testing.TB, c banktest.Config) *third {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(b)
+	server := httptest.NewServer(checked(t, b))
 	t.Cleanup(server.Close)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return &third{t, b, server.URL, client, http.Header{}}
+}
+
+// checked holds all that a bank says against the official description, where that is there.
+func checked(t testing.TB, b http.Handler) http.Handler {
+	if os.Getenv("PASSERELLE_SAMPLES") == "" {
+		return b
+	}
+	return bankspec.Conform(t).Handler(b)
 }
 
 // answer is what the bank said.

@@ -89,6 +89,9 @@ func (b *Bank) newConsent(q *request, asked *consentRequest) (*Consent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := q.struck(Shortened); f != nil {
+		until = string(b.today().add(cmp.Or(f.Days, 1)))
+	}
 	if err := b.check(asked.Access); err != nil {
 		return nil, err
 	}

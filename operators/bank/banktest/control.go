@@ -11,11 +11,12 @@ import (
 var errNothing = errors.New("the bank has no such thing")
 
 // Advance turns the sandbox's clock on.
-func (b *Bank) Advance(d time.Duration) {
+func (b *Bank) Advance(d time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ahead += d
 	b.unsaved = true
+	return b.save()
 }
 
 // Authorise lets a person agree to a consent, as on the bank's page or on their device. ibans are the accounts that they

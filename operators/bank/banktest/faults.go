@@ -1,9 +1,10 @@
 package banktest
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // Kind is what goes wrong.
@@ -57,11 +58,41 @@ type Fault struct {
 	struck int
 }
 
-// Break lets something go wrong from now on.
-func (b *Bank) Break(f Fault) {
+// FaultHeader is in answers that went wrong on purpose, with the kinds of fault: tests need not take them for a bank's.
+const FaultHeader = "Sandbox-Fault"
+
+// Break lets something go wrong from now on. Faults of lists strike GET …/transactions where Path is "", and Shortened POST
+// /v1/consents. It fails where there is no such kind of fault.
+func (b *Bank) Break(f Fault) error {
+	switch f.Kind {
+	case Slow, StatusCode, Cut, Dropped, HTML, Huge:
+	case DuplicatePages, DuplicateOperations, Disorder, ChangingIDs, NoIDs, FlippedSigns, Endless, Loop, Elsewhere, Amount, Currency, Times:
+		f.Path, f.Method = cmp.Or(f.Path, "/transactions"), cmp.Or(f.Method, http.MethodGet)
+	case Shortened:
+		f.Path, f.Method = cmp.Or(f.Path, "/v1/consents"), http.MethodPost
+	default:
+		return fmt.Errorf("%w: fault %q", errNothing, f.Kind)
+	}
+	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+		return fmt.Errorf("%d is no status of an answer", f.Status)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.faults = append(b.faults, &f)
+	return nil
+}
+
+// Faults are what goes wrong on purpose, with what is left of it.
+func (b *Bank) Faults() []Fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := []Fault{}
+	for _, f := range b.faults {
+		if f.Count == 0 || f.struck < f.Skip+f.Count {
+			list = append(list, *f)
+		}
+	}
+	return list
 }
 
 // Mend ends all that goes wrong on purpose.
@@ -95,24 +126,3 @@ func (q *request) struck(kind Kind) *Fault {
 	}
 	return nil
 }
-
-// breaks answers in the place of the bank, if a fault wants that.
-func (q *request) breaks(w http.ResponseWriter) bool {
-	if f := q.struck(Slow); f != nil {
-		select {
-		case <-time.After(time.Duration(f.Seconds * float64(time.Second))):
-		case <-q.Context().Done():
-		}
-	}
-	return false
-}
-
-// transmit sends a body, or some of it.
-func (q *request) transmit(w http.ResponseWriter, status int, body []byte) {
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-}
-
-func (r *reading) disorder(list []*Operation) []*Operation      { return list }
-func (r *reading) spoil(account string, q *query, body *report) {}
-func (r *reading) spoilBalances(all []balanceBody)              {}

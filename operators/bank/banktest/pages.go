@@ -116,6 +116,7 @@ func (b *Bank) pages(mux *http.ServeMux) error {
 	mux.Handle("POST /sca/{id}", forms.Handler(http.HandlerFunc(b.scaForm)))
 	mux.HandleFunc("GET /{$}", b.home)
 	mux.HandleFunc("GET /style.css", b.style)
+	b.sandbox(mux)
 	return nil
 }
 

@@ -49,19 +49,19 @@ type Account struct {
 
 // Operation is one movement of an account.
 type Operation struct {
-	Number    int    // of the account's, from 1, in the order in which the bank learned of it
-	ID        string // transactionId, "" if the bank gives none
-	Reference string // entryReference
-	Status    string // "booked", "pending"; "information": a standing order
-	Booked    date   // of a pending one: entered
-	Value     date
-	Amount    Cents // below zero: it leaves the account
-	Party     string
-	PartyIBAN string
-	Text      string
-	Code      string // ISO 20022 bank transaction code: PMNT-RDDT-ESDD
-	Mandate   string
-	EndToEnd  string
+	Number    int    `json:"number"`                   // of the account's, from 1, in the order in which the bank learned of it
+	ID        string `json:"transactionId,omitempty"`  // transactionId, "" if the bank gives none
+	Reference string `json:"entryReference,omitempty"` // entryReference
+	Status    string `json:"status"`                   // "booked", "pending"; "information": a standing order
+	Booked    date   `json:"bookingDate"`              // of a pending one: entered
+	Value     date   `json:"valueDate"`
+	Amount    Cents  `json:"amount"` // below zero: it leaves the account
+	Party     string `json:"party"`
+	PartyIBAN string `json:"partyIban,omitempty"`
+	Text      string `json:"text"`
+	Code      string `json:"code"` // ISO 20022 bank transaction code: PMNT-RDDT-ESDD
+	Mandate   string `json:"mandateId,omitempty"`
+	EndToEnd  string `json:"endToEndId,omitempty"`
 }
 
 // balance is what is on the account, with pending operations or without.

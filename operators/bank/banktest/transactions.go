@@ -301,7 +301,7 @@ func (r *reading) window(q *query, count int) (begin, end int) {
 	begin = min(q.page*q.size, count)
 	end = min(begin+q.size, count)
 	if q.page > 0 && r.struck(DuplicateOperations) != nil {
-		begin = max(begin-3, 0)
+		begin = max(begin-overlap, 0)
 	}
 	return begin, end
 }
