@@ -32,6 +32,7 @@ type Authorisation struct {
 	Key     string // that the page's forms hold, so that who finds the address cannot go on where the person is
 	Tries   int
 	Started time.Time // the person's device was told
+	Ask     *oauthAsk // what the authorization server was asked; nil: nothing
 }
 
 func (a *Authorisation) over() bool { return a.Status == scaFinalised || a.Status == scaFailed }

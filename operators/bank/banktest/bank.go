@@ -21,6 +21,7 @@ type Bank struct {
 	zone    *time.Location // in which it is today: XS2A's dates are local
 
 	mu       sync.Mutex
+	born     time.Time     // when it was opened first
 	ahead    time.Duration // of the real clock
 	people   map[string]*Person
 	accounts []*Account
@@ -29,7 +30,8 @@ type Bank struct {
 	faults   []*Fault
 	codes    map[string]*code
 	tokens   map[string]*token
-	blocked  map[string]bool // persons, and numbers of certificates
+	logins   map[string]*Authorisation // of the pre-step
+	blocked  map[string]bool           // persons, and numbers of certificates
 	unsaved  bool
 }
 
@@ -40,16 +42,17 @@ func New(c Config) (*Bank, error) {
 		return nil, fmt.Errorf("the bank's time zone: %w", err)
 	}
 	b := &Bank{config: c.withDefaults(), zone: zone, people: map[string]*Person{}, consents: map[string]*Consent{},
-		codes: map[string]*code{}, tokens: map[string]*token{}, blocked: map[string]bool{}}
+		codes: map[string]*code{}, tokens: map[string]*token{}, logins: map[string]*Authorisation{}, blocked: map[string]bool{}}
 	switch b.config.Approach {
 	case Redirect, OAuth2, Decoupled, Embedded:
 	default:
 		return nil, fmt.Errorf("there is no approach %q: say redirect, oauth2, decoupled or embedded", c.Approach)
 	}
-	b.populate()
+	b.born = b.now()
 	if err := b.load(); err != nil {
 		return nil, err
 	}
+	b.populate(dateOf(b.born.In(zone)))
 	b.handler, err = b.routes()
 	return b, err
 }

@@ -130,7 +130,7 @@ func (b *Bank) wayBack(q *request, c *Consent) error {
 // knowPerson notes who is named by the access token of the pre-step, or by PSU-ID.
 func (b *Bank) knowPerson(q *request, c *Consent) error {
 	if b.config.PreStep {
-		t, err := b.bearer(q, "")
+		t, err := b.bearer(q, nil)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -160,18 +161,20 @@ func (b *Bank) Book(iban string, number int) (Operation, error) {
 }
 
 // Correct changes an operation that was booked, as banks do: its ids remain.
-func (b *Bank) Correct(iban string, number int, sum Cents, text string) error {
-	return b.changeAccount(iban, func(a *Account) error {
+func (b *Bank) Correct(iban string, number int, sum Cents, text string) (Operation, error) {
+	var now Operation
+	err := b.changeAccount(iban, func(a *Account) error {
 		for n, o := range a.operations {
 			if o.Number == number {
 				one := *o
 				one.Amount, one.Text = sum, text
-				a.operations[n] = &one
+				a.operations[n], now = &one, one
 				return nil
 			}
 		}
 		return fmt.Errorf("%w: operation %d", errNothing, number)
 	})
+	return now, err
 }
 
 // Close closes an account.
@@ -189,9 +192,16 @@ func (b *Bank) changeAccount(iban string, change func(*Account) error) error {
 	return change(a)
 }
 
-// Block blocks the service for a person, or ends that.
-func (b *Bank) Block(person string, yes bool) {
+// Block blocks the service for a person, or a certificate by its number (hexadecimal), or ends that.
+func (b *Bank) Block(what string, yes bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.blocked[person] = yes
+	if yes {
+		b.blocked[strings.ToUpper(what)], b.blocked[what] = true, true
+	} else {
+		delete(b.blocked, what)
+		delete(b.blocked, strings.ToUpper(what))
+	}
+	b.unsaved = true
+	return b.save()
 }

@@ -114,9 +114,12 @@ func (b *Bank) pages(mux *http.ServeMux) error {
 	forms := http.NewCrossOriginProtection()
 	mux.HandleFunc("GET /sca/{id}", b.scaPage)
 	mux.Handle("POST /sca/{id}", forms.Handler(http.HandlerFunc(b.scaForm)))
+	mux.HandleFunc("GET /login/{id}", b.loginPage)
+	mux.Handle("POST /login/{id}", forms.Handler(http.HandlerFunc(b.loginPage)))
 	mux.HandleFunc("GET /{$}", b.home)
 	mux.HandleFunc("GET /style.css", b.style)
 	b.sandbox(mux)
+	b.oauth(mux)
 	return nil
 }
 

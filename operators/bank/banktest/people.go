@@ -108,12 +108,11 @@ func (a *Account) name(o *Operation) {
 	}
 }
 
-// populate invents persons and accounts.
-func (b *Bank) populate() {
+// populate invents persons and accounts, as they are on a day.
+func (b *Bank) populate(today date) {
 	for id, name := range map[string]string{Anne: "Anne Martin", Benoit: "Benoît Leroy", Claire: "Claire Leroy", David: "David Nguyen", Bulk: "Emma Grand", Nobody: "Farid Rien"} {
 		b.people[id] = &Person{id, name}
 	}
-	today := b.today()
 	current := b.open(&Account{Name: "Compte courant", Product: "Compte Ruisseau", Kind: "CACC", Owners: []string{Anne}, Opening: 184_231})
 	b.live(current, today)
 	savings := b.open(&Account{Name: "Livret A", Product: "Livret A", Kind: "SVGS", Owners: []string{Anne}, Opening: 500_000})

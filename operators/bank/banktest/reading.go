@@ -32,7 +32,7 @@ func (b *Bank) allow(q *request) (*reading, error) {
 		return nil, fail(http.StatusForbidden, "SERVICE_BLOCKED", "the bank has blocked this service for the person")
 	}
 	if b.config.Approach == OAuth2 || b.config.PreStep {
-		if _, err := b.bearer(q, c.ID); err != nil {
+		if _, err := b.bearer(q, c); err != nil {
 			return nil, err
 		}
 	}

@@ -47,7 +47,7 @@ func (b *Bank) xs2a(do operation) http.Handler {
 	uuid := uuidForm()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		q := &request{Request: r, id: r.Header.Get("X-Request-ID"), party: "anonymous", strikes: b.strike(r)}
+		q := &request{Request: r, id: r.Header.Get("X-Request-ID"), party: anonymous, strikes: b.strike(r)}
 		if q.breaks(w) {
 			return
 		}

@@ -45,7 +45,7 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("POST /sandbox/accounts/{iban}/operations", func(r *http.Request, o *order) (any, error) { return b.Add(r.PathValue("iban"), o.Operation) })
 	handle("POST /sandbox/accounts/{iban}/book", func(r *http.Request, o *order) (any, error) { return b.Book(r.PathValue("iban"), o.Operation.Number) })
 	handle("POST /sandbox/accounts/{iban}/correct", func(r *http.Request, o *order) (any, error) {
-		return b.Operations(r.PathValue("iban")), b.Correct(r.PathValue("iban"), o.Operation.Number, o.Operation.Amount, o.Operation.Text)
+		return b.Correct(r.PathValue("iban"), o.Operation.Number, o.Operation.Amount, o.Operation.Text)
 	})
 	handle("POST /sandbox/accounts/{iban}/close", func(r *http.Request, _ *order) (any, error) { return struct{}{}, b.Close(r.PathValue("iban")) })
 }
@@ -57,7 +57,7 @@ func manual() map[string]string {
 		"POST /sandbox/faults":                                 `let something go wrong: {"fault":{"kind":"slow","seconds":2,"path":"/transactions","skip":1,"count":3}}; kinds: slow, status (status, retryAfter, asDate), cut, dropped, html, huge (bytes), duplicate-pages, duplicate-operations, disorder, changing-ids, no-ids, flipped-signs, endless, loop, elsewhere (value), amount (value), currency (value), times, shortened (days)`,
 		"GET, POST /sandbox/clock":                             `what the bank's clock says; turn it on: {"advance":"2160h"}`,
 		"GET /sandbox/people":                                  "customers and their accounts",
-		"POST /sandbox/people/{person}/block, unblock":         "the bank blocks the service for a customer",
+		"POST /sandbox/blocked/{what}/block, unblock":          "the bank blocks the service for a customer, or a certificate by its number (hexadecimal)",
 		"GET /sandbox/consents":                                "all consents",
 		"POST /sandbox/consents/{consent}/authorise":           `a customer agrees: {"person":"anne.martin","accounts":["FR76…"]}`,
 		"POST /sandbox/consents/{consent}/refuse":              "the customer refuses",
@@ -107,6 +107,10 @@ func complain(w http.ResponseWriter, status int, err error) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()}) // who went away need not be told
 }
 
+type blockedBody struct {
+	Blocked bool `json:"blocked"`
+}
+
 type clockBody struct {
 	Now time.Time `json:"now"`
 }
@@ -116,7 +120,8 @@ func (b *Bank) turnClock(_ *http.Request, o *order) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clockBody{b.Now()}, b.Advance(d)
+	err = b.Advance(d)
+	return clockBody{b.Now()}, err
 }
 
 // told is a consent's status, after something was done to it.

@@ -10,7 +10,8 @@ import (
 
 // scaView is what the pages of an authorisation show.
 type scaView struct {
-	ID, Key, Code     string
+	Action            string // where the forms go
+	Key, Code         string
 	Person            string
 	Party             string
 	Until             string
@@ -58,7 +59,7 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 	if c == nil {
 		return nil, false
 	}
-	v = &scaView{ID: a.ID, Key: a.Key, Code: a.Code, Party: c.Party, Until: c.ValidUntil, PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
+	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: c.Party, Until: c.ValidUntil, PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
 		Second: c.Status == Partially, People: b.peopleIDs(), Partially: c.Status == Partially}
 	v.Person = a.Person
 	v.Balances = c.Access.Balances != nil || c.Access.AllPSD2+c.Access.AvailableWithBalance != ""
@@ -102,7 +103,7 @@ func (b *Bank) scaForm(w http.ResponseWriter, r *http.Request) {
 	next, fault := b.decide(c, a, r)
 	v, open = b.view(c, a, r)
 	v.Fault = fault
-	to := b.leave(c, a)
+	to := b.leave(c, a, b.origin(r))
 	saved := b.save()
 	b.mu.Unlock()
 	switch {
@@ -158,12 +159,12 @@ func (b *Bank) login(c *Consent, a *Authorisation, id, password string) (next, f
 }
 
 // leave is where the browser goes once the person has decided: "" if it stays.
-func (b *Bank) leave(c *Consent, a *Authorisation) string {
+func (b *Bank) leave(c *Consent, a *Authorisation, issuer string) string {
 	if !a.over() {
 		return ""
 	}
 	if b.config.Approach == OAuth2 {
-		return b.oauthBack(a)
+		return b.oauthBack(c, a, issuer)
 	}
 	if a.Status == scaFailed {
 		return c.Refused
