@@ -115,13 +115,27 @@ func (c *Client) step(ctx context.Context, b *Begun, v Visit, from request, head
 	}
 	if name, href := got.Links.first("startAuthorisation", "startAuthorisationWithPsuIdentification"); href != "" {
 		if strings.HasSuffix(name, "PsuIdentification") && v.PSU == "" {
-			return refuse(ErrNeedsPSU, "")
+			return &Fault{Kind: ErrNeedsPSU, Bank: c.profile.Name, Did: from.did}
 		}
 		u, err := c.linked(from, href)
 		if err != nil {
 			return err
 		}
 		return c.start(ctx, b, v, from, u, steps+1)
+	}
+	if href := got.Links.href("updatePsuIdentification"); href != "" {
+		if v.PSU == "" {
+			return &Fault{Kind: ErrNeedsPSU, Bank: c.profile.Name, Did: from.did}
+		}
+		u, err := c.linked(from, href)
+		if err != nil {
+			return err
+		}
+		said, a, err := c.update(ctx, b, u, from.did, []byte("{}"), v)
+		if err != nil {
+			return err
+		}
+		return c.step(ctx, b, v, from, a.header, *said, steps+1)
 	}
 	if len(got.Methods) > 0 && got.Links.href("selectAuthenticationMethod") != "" {
 		b.Approach, b.Methods = Decoupled, methods(got)
@@ -174,7 +188,7 @@ func (c *Client) redirect(b *Begun, from request, href string) error {
 
 // start makes the authorisation sub-resource.
 func (c *Client) start(ctx context.Context, b *Begun, v Visit, from request, u *url.URL, steps int) error {
-	r := request{did: from.did, method: http.MethodPost, url: u, body: []byte("{}"), accept: mediaJSON, header: c.visitHeaders(v), access: from.access}
+	r := request{did: from.did, method: http.MethodPost, url: u, accept: mediaJSON, header: c.visitHeaders(v), access: from.access}
 	a, err := c.send(ctx, r)
 	if err != nil {
 		return err

@@ -246,6 +246,7 @@ const maxCorrections = 20
 // changed says what became of something known that was seen again.
 func changed(k *Known, now formats.BankOperation, w Covered) Change {
 	c := Change{What: Same, ID: k.ID, Body: k.Body}
+	keep(&now, &k.Body)
 	was, is := traitsOf(&k.Body, w), traitsOf(&now, w)
 	if was.status == booked && is.status == pending {
 		return c // an older answer
@@ -258,9 +259,6 @@ func changed(k *Known, now formats.BankOperation, w Covered) Change {
 	if was.status == pending && is.status == booked {
 		c.What = Booked
 	}
-	if c.Body.Category == "" {
-		c.Body.Category = k.Body.Category
-	}
 	c.Body.Corrections = k.Body.Corrections
 	if before := difference(&k.Body, &c.Body); before != nil {
 		c.Body.Corrections = append(c.Body.Corrections[:len(c.Body.Corrections):len(c.Body.Corrections)], formats.BankCorrection{Until: w.Today, Was: before})
@@ -269,6 +267,28 @@ func changed(k *Known, now formats.BankOperation, w Covered) Change {
 		c.Body.Corrections = append([]formats.BankCorrection{c.Body.Corrections[0]}, c.Body.Corrections[n-maxCorrections+1:]...)
 	}
 	return c
+}
+
+// keep keeps of what an operation was what is only left out now: a bank that says less takes nothing back.
+func keep(now, was *formats.BankOperation) {
+	for _, m := range []struct {
+		now *string
+		was string
+	}{
+		{&now.EndToEndID, was.EndToEndID}, {&now.MandateID, was.MandateID}, {&now.CreditorID, was.CreditorID}, {&now.TransactionDate, was.TransactionDate}, {&now.CreditorName, was.CreditorName},
+		{&now.DebtorName, was.DebtorName}, {&now.Remittance, was.Remittance}, {&now.AdditionalInfo, was.AdditionalInfo}, {&now.BankTransactionCode, was.BankTransactionCode},
+		{&now.ProprietaryCode, was.ProprietaryCode}, {&now.Category, was.Category},
+	} {
+		if *m.now == "" {
+			*m.now = m.was
+		}
+	}
+	if now.CreditorAccount == nil {
+		now.CreditorAccount = was.CreditorAccount
+	}
+	if now.DebtorAccount == nil {
+		now.DebtorAccount = was.DebtorAccount
+	}
 }
 
 // difference returns what the members of an operation were that changed; nil if none did but its names.

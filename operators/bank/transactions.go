@@ -34,6 +34,7 @@ type Retrieved struct {
 // The bounds of what one retrieval reads of an account.
 const (
 	maxPages      = 5000
+	maxEmpty      = 20 // pages in a row
 	maxOperations = 200_000
 )
 
@@ -51,7 +52,7 @@ func (r *Reader) Operations(ctx context.Context, a Account, p Period) (*Retrieve
 	if p.From == "" && p.After == "" {
 		return nil, errors.New("a period has a first day, or what to read after")
 	}
-	out := &Retrieved{Covered: Covered{From: p.From, To: p.To, Complete: p.After == "", Pending: !r.client.profile.has(NoPending), IDs: !r.client.profile.has(IDsChange)}}
+	out := &Retrieved{Covered: Covered{From: p.From, To: p.To, Complete: p.After == "", Pending: len(r.statuses()) != 1 || r.statuses()[0] != booked, IDs: !r.client.profile.has(IDsChange)}}
 	for _, status := range r.statuses() {
 		if err := r.list(ctx, a, p, status, out); err != nil {
 			return nil, err
@@ -65,7 +66,7 @@ func (r *Reader) Operations(ctx context.Context, a Account, p Period) (*Retrieve
 // is then in both, and not in none.
 func (r *Reader) statuses() []string {
 	switch p := &r.client.profile; {
-	case p.has(NoPending):
+	case p.has(NoPending), p.has(XML):
 		return []string{booked}
 	case p.has(NoBoth):
 		return []string{pending, booked}
@@ -126,13 +127,18 @@ func (r *Reader) query(p Period, status string) url.Values {
 // pages reads page after page, and hands each on. It ends with an error where a bank's links go round in a circle.
 func (r *Reader) pages(ctx context.Context, a Account, p Period, next *url.URL, out chan<- page) error {
 	been := map[string]bool{}
-	for n := 0; next != nil; n++ {
+	for n, empty := 0, 0; next != nil; n++ {
 		did := fmt.Sprintf("read page %d of the operations", n+1)
+		tooMuch := func(why string) error {
+			return &Fault{Kind: ErrTooMuch, Bank: r.client.profile.Name, Did: did, Cause: errors.New(why)}
+		}
 		switch {
 		case been[next.String()]:
-			return &Fault{Kind: ErrTooMuch, Bank: r.client.profile.Name, Did: did, Cause: errors.New("its pages go round in a circle")}
+			return tooMuch("its pages go round in a circle")
 		case n == maxPages:
-			return &Fault{Kind: ErrTooMuch, Bank: r.client.profile.Name, Did: did, Cause: fmt.Errorf("there are more than %d pages", maxPages)}
+			return tooMuch(fmt.Sprintf("there are more than %d pages", maxPages))
+		case empty == maxEmpty:
+			return tooMuch(fmt.Sprintf("there are %d empty pages in a row, and still one more", maxEmpty))
 		}
 		been[next.String()] = true
 		one, err := r.page(ctx, a, p, did, next)
@@ -140,6 +146,9 @@ func (r *Reader) pages(ctx context.Context, a Account, p Period, next *url.URL, 
 			return err
 		}
 		next = one.next
+		if empty++; len(one.booked)+len(one.pending)+len(one.records) > 0 {
+			empty = 0
+		}
 		select {
 		case out <- one:
 		case <-ctx.Done():
