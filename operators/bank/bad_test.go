@@ -167,7 +167,7 @@ func TestXML(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	for _, c := range bank.Match(nil, got.Operations, got.Covered) {
-		record, err := bank.OperationRecord(c.ID, list[0].Record.ID, c.Body, nil)
+		record, err := c.Record(list[0].Record.ID, got.Operations)
 		if err == nil {
 			err = formats.CheckBody(formats.KindOperation, record.Body)
 		}

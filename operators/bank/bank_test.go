@@ -173,7 +173,7 @@ func TestRedirectFromConsentToOperations(t *testing.T) {
 			t.Errorf("%d operations, not %d", len(got.Operations), want)
 		}
 		for _, c := range bank.Match(nil, got.Operations, got.Covered) {
-			record, err := bank.OperationRecord(c.ID, list[i].Record.ID, c.Body, got.Operations[c.Seen].Native)
+			record, err := c.Record(list[i].Record.ID, got.Operations)
 			if err == nil {
 				err = errors.Join(record.Validate(), formats.CheckBody(formats.KindOperation, record.Body))
 			}

@@ -2,6 +2,8 @@ package bank
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -50,6 +52,21 @@ type Change struct {
 	Body  formats.BankOperation
 }
 
+// Record is the record of what a change is about, of an account. seen is what [Match] was given.
+func (c *Change) Record(account string, seen []Operation) (formats.Record, error) {
+	if c.What == Withdrawn {
+		return formats.Record{}, errors.New("there is no record of what was withdrawn")
+	}
+	var text, native json.RawMessage
+	if c.Seen != none {
+		native = seen[c.Seen].Native
+	}
+	if c.What == Added {
+		text = seen[c.Seen].text
+	}
+	return operationRecord(c.ID, account, c.Body, text, native)
+}
+
 // Days within which an operation is recognised, or missed.
 const (
 	overlapEdge = 3  // at the beginning of a period, banks disagree about which day counts
@@ -63,6 +80,14 @@ const (
 func Match(known []Known, seen []Operation, w Covered) []Change {
 	m := newMatcher(known, seen, w)
 	m.repeats()
+	if len(known) > 0 {
+		m.recognise()
+	}
+	return m.changes()
+}
+
+// recognise pairs what was seen with what is known.
+func (m *matcher) recognise() {
 	for _, key := range []func(*traits) string{(*traits).identical, (*traits).wholly, (*traits).named, (*traits).alike} {
 		m.exactly(key)
 	}
@@ -70,7 +95,6 @@ func Match(known []Known, seen []Operation, w Covered) []Change {
 		m.nearest(r)
 	}
 	m.likelier([]round{m.rewritten(), m.flipped(), m.moved()}, []round{m.flipped(), m.rewritten(), m.moved()})
-	return m.changes()
 }
 
 // matcher pairs what is known with what was seen.
@@ -95,15 +119,26 @@ func newMatcher(known []Known, seen []Operation, w Covered) *matcher {
 		ofKnown: slices.Repeat([]int{none}, len(known)), ofSeen: slices.Repeat([]int{none}, len(seen)), first: map[int]int{}}
 	for i := range known {
 		m.k[i] = traitsOf(&known[i].Body, w)
+		m.k[i].whole = wholeOf(&known[i].Body, &m.k[i])
 	}
 	for i := range seen {
 		m.s[i] = traitsOf(&seen[i].Body, w)
+		if len(known) > 0 {
+			m.s[i].whole = wholeOf(&seen[i].Body, &m.s[i])
+		}
 		m.order = append(m.order, i)
 	}
-	slices.SortStableFunc(m.order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(m.s[a].whole, m.s[b].whole), cmp.Compare(m.seen[a].Body.TransactionID, m.seen[b].Body.TransactionID))
-	})
+	slices.SortStableFunc(m.order, m.compare)
 	return m
+}
+
+// compare puts what was seen into an order that is not the bank's.
+func (m *matcher) compare(a, b int) int {
+	if n := cmp.Compare(m.s[a].strict, m.s[b].strict); n != 0 {
+		return n
+	}
+	x, y := &m.seen[a].Body, &m.seen[b].Body
+	return cmp.Or(cmp.Compare(wholeOf(x, &m.s[a]), wholeOf(y, &m.s[b])), cmp.Compare(x.TransactionID, y.TransactionID))
 }
 
 func (m *matcher) pair(k, s int) { m.ofKnown[k], m.ofSeen[s] = s, k }

@@ -136,7 +136,7 @@ func TestCorrectionsAreKept(t *testing.T) {
 	if got, want := string(c.Body.Corrections[0].Was), `{"bookingDate":null,"status":"pending","transactionAmount":{"currency":"EUR","amount":"-40"},"valueDate":"2026-03-05"}`; got != want || c.Body.Corrections[0].Until != "2026-03-31" {
 		t.Errorf("%s, not %s", got, want)
 	}
-	r, err := OperationRecord(c.ID, "a", c.Body, nil)
+	r, err := c.Record("a", seen(t, "booked 2026-03-07 -44 RESTAURANT LILAS id=9"))
 	if err != nil {
 		t.Fatal(err)
 	}

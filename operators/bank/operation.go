@@ -14,6 +14,8 @@ import (
 type Operation struct {
 	Body   formats.BankOperation
 	Native json.RawMessage // as the bank wrote it; nil where rules withhold it
+
+	text json.RawMessage // the body
 }
 
 // transaction is an operation as banks write it. What one of them may write otherwise is raw.
@@ -139,9 +141,12 @@ func dayOf(op *formats.BankOperation) string {
 	return ""
 }
 
-// OperationRecord is the record of an operation of an account.
-func OperationRecord(id, account string, body formats.BankOperation, native json.RawMessage) (formats.Record, error) {
-	text, err := json.Marshal(body)
+// operationRecord is the record of an operation of an account. text is the body, if it was written already.
+func operationRecord(id, account string, body formats.BankOperation, text, native json.RawMessage) (formats.Record, error) {
+	var err error
+	if text == nil {
+		text, err = json.Marshal(body)
+	}
 	r := formats.Record{ID: id, Dataset: formats.Bank, Kind: formats.KindOperation, Body: text,
 		Links: []formats.Link{{Rel: "account", Dataset: formats.Bank, ID: account}}}
 	if len(native) > 0 {

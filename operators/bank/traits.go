@@ -21,7 +21,7 @@ type traits struct {
 	text     string // in one form
 	party    string // whom the money comes from or goes to
 	strict   string // what does not change in an operation that is left alone
-	whole    string // everything but its names
+	whole    string // everything but its names: only where there is something to compare with
 }
 
 func traitsOf(op *formats.BankOperation, w Covered) traits {
@@ -43,9 +43,13 @@ func traitsOf(op *formats.BankOperation, w Covered) traits {
 	}
 	t.party = party(op, t.negative)
 	t.strict = join(t.status, t.day, t.money, t.text, t.party, t.endToEnd, plain(op.AdditionalInfo))
-	t.whole = join(t.strict, op.BookingDate, op.ValueDate, op.TransactionDate, op.Remittance, op.AdditionalInfo, op.EndToEndID, op.MandateID, op.CreditorID,
-		op.CreditorName, reference(op.CreditorAccount), op.DebtorName, reference(op.DebtorAccount), op.BankTransactionCode, op.ProprietaryCode)
 	return t
+}
+
+// wholeOf is everything of an operation but its names.
+func wholeOf(op *formats.BankOperation, t *traits) string {
+	return join(t.strict, op.BookingDate, op.ValueDate, op.TransactionDate, op.Remittance, op.AdditionalInfo, op.EndToEndID, op.MandateID, op.CreditorID,
+		op.CreditorName, reference(op.CreditorAccount), op.DebtorName, reference(op.DebtorAccount), op.BankTransactionCode, op.ProprietaryCode)
 }
 
 func join(texts ...string) string { return strings.Join(texts, "\x00") }
@@ -87,10 +91,21 @@ func canonical(d formats.Decimal) string {
 
 // plain writes a text in one form: lower case, one blank between words.
 func plain(s string) string {
-	if s == "" {
-		return ""
+	if s == "" || isPlain(s) {
+		return s
 	}
 	return strings.ToLower(strings.Join(strings.Fields(s), " "))
+}
+
+func isPlain(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 || c >= 'A' && c <= 'Z' || c < ' ' || c == ' ' && before == ' ' {
+			return false
+		}
+		before = s[i]
+	}
+	return before != ' '
 }
 
 func party(op *formats.BankOperation, leaves bool) string {
@@ -248,6 +263,7 @@ func changed(k *Known, now formats.BankOperation, w Covered) Change {
 	c := Change{What: Same, ID: k.ID, Body: k.Body}
 	keep(&now, &k.Body)
 	was, is := traitsOf(&k.Body, w), traitsOf(&now, w)
+	was.whole, is.whole = wholeOf(&k.Body, &was), wholeOf(&now, &is)
 	if was.status == booked && is.status == pending {
 		return c // an older answer
 	}

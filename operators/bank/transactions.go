@@ -272,7 +272,7 @@ const unnamed = "new"
 
 // admit keeps of an operation what may be kept.
 func admit(pass Pass, account string, op formats.BankOperation, native json.RawMessage, out *Retrieved) error {
-	record, err := OperationRecord(unnamed, account, op, native)
+	record, err := operationRecord(unnamed, account, op, nil, native)
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func admit(pass Pass, account string, op formats.BankOperation, native json.RawM
 			return err
 		}
 	}
-	one := Operation{Body: op}
+	one := Operation{Body: op, text: kept.Body}
 	if kept.Native != nil {
 		one.Native = kept.Native.Document
 	}
