@@ -98,6 +98,14 @@ type BankOperation struct {
 	BankTransactionCode string         `json:"bankTransactionCode,omitempty"` // ISO 20022, for example PMNT-RDDT-ESDD
 	ProprietaryCode     string         `json:"proprietaryBankTransactionCode,omitempty"`
 	Category            string         `json:"category,omitempty"` // the origin's own classification
+	// Corrections are what the bank said before, from the oldest on; not a Berlin Group name.
+	Corrections []BankCorrection `json:"corrections,omitempty"`
+}
+
+// BankCorrection is what an operation was before its bank changed it, or booked it.
+type BankCorrection struct {
+	Until string          `json:"until"` // the day on which the change was noticed
+	Was   json.RawMessage `json:"was"`   // the members that changed, as they were; null for one that was not there
 }
 
 // BankReference is a Berlin Group "accountReference".

@@ -16,6 +16,7 @@ type rule struct {
 var rules = []rule{
 	{"cmd/passerelle", []string{"..."}},
 	{"cmd/example-service", []string{"internal/fapi"}},
+	{"cmd/passerelle-bank", []string{"operators/bank/banktest"}},
 
 	// Findings, rule packs and the regulator's view. Compliance does not know transfer, nor transfer compliance.
 	{"compliance", []string{"consent", "consent/ledger", "formats", "internal/sqldb"}},
@@ -47,7 +48,9 @@ var rules = []rule{
 
 	// What can hold an instance. One adapter a package, none knows another, nor an archive.
 	{"operators", []string{"formats"}},
-	{"operators/bank", []string{"operators", "formats"}},
+	{"operators/bank", []string{"formats", "formats/camt", "internal/strict"}},
+	{"operators/bank/bankspec", []string{"operators/bank/banktest"}},
+	{"operators/bank/banktest", []string{"compliance/psd2"}}, // a bank, which knows what a certificate must be, and nothing of its clients
 	{"operators/cozy", []string{"operators", "formats", "internal/extsort"}},
 	{"operators/dav", []string{"operators", "operators/home", "formats", "formats/icalendar", "formats/vcard"}},
 	{"operators/dir", []string{"operators", "formats", "internal/extsort"}},
@@ -92,7 +95,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"compliance/audittest", "consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
+var forTests = []string{"compliance/audittest", "consent/consenttest", "operators/bank/bankspec", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {
@@ -109,7 +112,7 @@ var only = []struct {
 	{"github.com/hashicorp/vault", []string{"operators/keys"}},
 	{"github.com/alecthomas/kong", []string{"cmd/passerelle"}},
 	{"github.com/schollz/progressbar", []string{"cmd/passerelle"}},
-	{"testing", []string{"compliance/audittest", "consent/consenttest", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
+	{"testing", []string{"compliance/audittest", "consent/consenttest", "operators/bank/bankspec", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}},
 	{"github.com/go-webauthn", []string{"operators/accounts"}},
 	{"github.com/coreos/go-oidc", []string{"operators/provider"}},
 	{"github.com/chromedp", []string{"internal/browsertest"}},

@@ -6,7 +6,7 @@
 path "transit/keys/passerelle-*" {
   capabilities = ["create", "read", "update"]
   allowed_parameters = {
-    "type"                   = ["ed25519"]
+    "type"                   = ["ed25519", "rsa-3072"]
     "min_encryption_version" = []
     "min_decryption_version" = []
     "min_available_version"  = []
