@@ -121,6 +121,8 @@ type Bill struct {
 	OriginalDate   string  `json:"originalDate,omitempty"`
 	GroupAmount    *Amount `json:"groupAmount,omitempty"` // the one payment in which several refunds came
 	Title          string  `json:"title,omitempty"`
+	// ThirdPartyPayer says that the insurer paid whoever gave the care: no money of it moves at the person's bank.
+	ThirdPartyPayer bool `json:"thirdPartyPayer,omitempty"`
 }
 
 // EnergyReading is the body of one meter reading: how much flowed in the interval that begins at Start.
