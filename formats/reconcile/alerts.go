@@ -60,8 +60,26 @@ func Alerts(in Input, found Result, asOf time.Time) []Alert {
 			list = append(list, w.silent(p)...)
 		}
 	}
-	slices.SortFunc(list, func(a, b Alert) int { return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.ID, b.ID)) })
-	return list
+	slices.SortStableFunc(list, func(a, b Alert) int { return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.ID, b.ID)) })
+	return together(list)
+}
+
+// together makes one alert of those about one purchase and one kind of insurer: several of them may each owe some of it.
+func together(list []Alert) (out []Alert) {
+	for _, a := range list {
+		last := len(out) - 1
+		if last < 0 || out[last].ID != a.ID {
+			out = append(out, a)
+			continue
+		}
+		if sum, ok := Sum(out[last].Missing, a.Missing); ok {
+			out[last].Missing = sum
+		}
+		if a.Kind == Late {
+			out[last].Kind, out[last].Advice = Late, a.Advice
+		}
+	}
+	return out
 }
 
 // watcher looks at purchases.

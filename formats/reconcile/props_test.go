@@ -70,7 +70,9 @@ func crowded(t *rapid.T) reconcile.Input {
 // lastOfEach keeps what was said last of each link, as records do.
 func lastOfEach(list []reconcile.Correction) (out []reconcile.Correction) {
 	for i, c := range list {
-		if !slices.ContainsFunc(list[i+1:], func(l reconcile.Correction) bool { return l.Bill == c.Bill && l.Operation == c.Operation && l.Role == c.Role }) {
+		if !slices.ContainsFunc(list[i+1:], func(l reconcile.Correction) bool {
+			return l.Bill == c.Bill && l.Operation == c.Operation && l.Role == c.Role
+		}) {
 			out = append(out, c)
 		}
 	}
@@ -96,6 +98,13 @@ func TestProperties(t *testing.T) {
 		again := reconcile.Run(shuffled)
 		if !reflect.DeepEqual(links(result), links(again)) {
 			t.Fatalf("the order matters:\n%+v\n%+v", links(result), links(again))
+		}
+		seen := map[string]bool{}
+		for _, a := range reconcile.Alerts(in, result, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)) {
+			if seen[a.ID] {
+				t.Fatalf("two alerts are %s", a.ID)
+			}
+			seen[a.ID] = true
 		}
 		if !reflect.DeepEqual(reconcile.Alerts(in, result, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)), reconcile.Alerts(shuffled, again, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))) {
 			t.Fatal("the order matters for the alerts")
