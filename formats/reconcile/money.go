@@ -55,22 +55,48 @@ func (m money) amount(code string) formats.Amount {
 	return formats.Amount{Currency: code, Amount: formats.Decimal(text)}
 }
 
-// Sum adds amounts of one currency exactly; false if they are not of one, or one of them is too precise or too big.
+// Total adds up amounts of one currency exactly.
+type Total struct {
+	Currency string // that of the first amount
+	sum      money
+}
+
+// Add adds an amount; false, and nothing is added, if it is of another currency, too precise, or too big.
+func (t *Total) Add(a formats.Amount) bool {
+	m, ok := parseMoney(a.Amount)
+	if t.Currency == "" {
+		t.Currency = a.Currency
+	}
+	if !ok || a.Currency != t.Currency || t.sum+m > maxMoney || t.sum+m < -maxMoney {
+		return false
+	}
+	t.sum += m
+	return true
+}
+
+// Amount is what there is so far.
+func (t *Total) Amount() formats.Amount { return t.sum.amount(t.Currency) }
+
+// Exceeds reports whether a total is further from zero than another one of its currency.
+func (t *Total) Exceeds(other *Total) bool { return max(t.sum, -t.sum) > max(other.sum, -other.sum) }
+
+// Part is how long the total is where another one has a length: to draw it. It is 0 where the other one is nothing.
+func (t *Total) Part(of *Total, length int) int {
+	if of.sum == 0 {
+		return 0
+	}
+	return int(max(t.sum, -t.sum) * money(length) / max(of.sum, -of.sum))
+}
+
+// Sum adds amounts of one currency exactly; false if they are not of one, or cannot be added.
 func Sum(list ...formats.Amount) (formats.Amount, bool) {
-	var total money
+	var t Total
 	for _, a := range list {
-		m, ok := parseMoney(a.Amount)
-		if !ok || a.Currency != list[0].Currency || len(list) > 1e3*1e3 {
-			return formats.Amount{}, false
-		}
-		if total += m; total > maxMoney || total < -maxMoney {
+		if !t.Add(a) {
 			return formats.Amount{}, false
 		}
 	}
-	if len(list) == 0 {
-		return formats.Amount{}, false
-	}
-	return total.amount(list[0].Currency), true
+	return t.Amount(), len(list) > 0
 }
 
 // day is a number of days since 1970-01-01.
@@ -88,6 +114,12 @@ func parseDay(text string) day {
 		return noDay
 	}
 	return day(t.Unix() / (24 * 60 * 60))
+}
+
+// DaysBetween is how many days there are from one day to another, YYYY-MM-DD; false if one of them is none.
+func DaysBetween(from, to string) (int, bool) {
+	a, b := parseDay(from), parseDay(to)
+	return int(b - a), a != noDay && b != noDay
 }
 
 func (d day) String() string {

@@ -28,6 +28,9 @@ func fold(text string) string {
 	return string(out)
 }
 
+// Fold writes a text in lower case without accents, with one space between its words: to search in.
+func Fold(text string) string { return strings.TrimSpace(padded(text)) }
+
 // foldable separates letters from their accents.
 func foldable(text string) string {
 	for i := range len(text) {

@@ -128,11 +128,20 @@ func (m *Money) Dismiss(ctx context.Context, person, id string) error {
 			break
 		}
 	}
+	if err == nil {
+		_, err = m.db.Write.ExecContext(ctx, `UPDATE money_run SET alerts = alerts - 1 WHERE person = $1 AND alerts > 0`, person)
+	}
+	if errors.Is(err, errDismissed) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("dismiss an alert: %w", err)
 	}
 	return nil
 }
+
+// errDismissed says that it was dismissed, or settled, before.
+var errDismissed = errors.New("the alert is not open any more")
 
 func (m *Money) dismiss(ctx context.Context, instance Instance, id string) error {
 	line, err := instance.Record(ctx, formats.Health, id)
@@ -150,8 +159,8 @@ func (m *Money) dismiss(ctx context.Context, instance Instance, id string) error
 	if !ok || r.Kind != formats.KindAlert {
 		return ErrNoSuch
 	}
-	if a.State == alertDismissed {
-		return nil
+	if a.State != alertOpen {
+		return errDismissed
 	}
 	a.State, a.Ended = alertDismissed, m.today()
 	if r, err = a.record(); err != nil {

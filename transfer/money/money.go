@@ -135,7 +135,7 @@ func (m *Money) due(ctx context.Context, person string) (bool, error) {
 func (m *Money) Changed(ctx context.Context, person string) error {
 	err := m.db.Tx(ctx, func(tx *sql.Tx) error {
 		var id string
-		err := tx.QueryRowContext(ctx, `INSERT INTO money_run (id, person, position, day) VALUES ($1, $2, -1, '') ON CONFLICT (person) DO UPDATE SET person = $2 RETURNING id`, rand.Text(), person).Scan(&id)
+		err := tx.QueryRowContext(ctx, `INSERT INTO money_run (id, person, position, day, alerts) VALUES ($1, $2, -1, '', 0) ON CONFLICT (person) DO UPDATE SET person = $2 RETURNING id`, rand.Text(), person).Scan(&id)
 		if err != nil {
 			return err
 		}
@@ -186,13 +186,22 @@ func (m *Money) row(ctx context.Context, person string) (r row, err error) {
 	return r, err
 }
 
-func (m *Money) save(ctx context.Context, person string, at operators.Position) error {
-	_, err := m.db.Write.ExecContext(ctx, `INSERT INTO money_run (id, person, position, day) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (person) DO UPDATE SET position = $3, day = $4`, rand.Text(), person, int64(at), m.today())
+func (m *Money) save(ctx context.Context, person string, at operators.Position, alerts int) error {
+	_, err := m.db.Write.ExecContext(ctx, `INSERT INTO money_run (id, person, position, day, alerts) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (person) DO UPDATE SET position = $3, day = $4, alerts = $5`, rand.Text(), person, int64(at), m.today(), alerts)
 	if err != nil {
 		return fmt.Errorf("note that money was looked through: %w", err)
 	}
 	return nil
+}
+
+// Waiting returns how many alerts of a person are open. It costs next to nothing.
+func (m *Money) Waiting(ctx context.Context, person string) (n int, err error) {
+	err = m.db.Read.QueryRowContext(ctx, `SELECT alerts FROM money_run WHERE person = $1`, person).Scan(&n)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("count the alerts: %w", err)
+	}
+	return n, nil
 }
 
 // Forget removes what is known here of a person, who leaves.

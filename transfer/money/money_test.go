@@ -88,7 +88,9 @@ func (g *gateway) person(name string, from operators.Source) *home.Instance {
 func (g *gateway) put(records ...formats.Record) {
 	g.t.Helper()
 	for _, r := range records {
-		err := g.alice.Revise(g.t.Context(), r.Dataset, r.ID, nil, func(context.Context, *home.Sight, *formats.Record) ([]formats.Record, error) { return []formats.Record{r}, nil })
+		err := g.alice.Revise(g.t.Context(), r.Dataset, r.ID, nil, func(context.Context, *home.Sight, *formats.Record) ([]formats.Record, error) {
+			return []formats.Record{r}, nil
+		})
 		if err != nil {
 			g.t.Fatal(err)
 		}
@@ -180,7 +182,9 @@ func TestRunsAgain(t *testing.T) {
 		if now, err := g.alice.Reader().Position(t.Context()); err != nil || now != at {
 			t.Errorf("position %d, then %d, %v", at, now, err)
 		}
-		g.person("bob", g.alice.Source())
+		source := g.alice.Source()
+		defer source.Close()
+		g.person("bob", source)
 		if ran, err := g.Run(t.Context(), "bob"); err != nil || ran.Written != 0 || ran.Linked != first.Linked {
 			t.Errorf("elsewhere: %+v, %v", ran, err)
 		}
@@ -301,8 +305,13 @@ func TestAlerts(t *testing.T) {
 		if len(alerts) != 1 || alerts[0].Dataset != formats.Health {
 			t.Fatalf("%+v", alerts)
 		}
-		if err := g.Dismiss(t.Context(), alice, alerts[0].ID); err != nil {
-			t.Fatal(err)
+		for i, want := range []int{0, 0} {
+			if err := g.Dismiss(t.Context(), alice, alerts[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := g.Waiting(t.Context(), alice); err != nil || n != want {
+				t.Errorf("dismissed %d times, %d wait, %v", i+1, n, err)
+			}
 		}
 		if ran := g.run(); ran.Alerts != 0 || ran.Written != 0 {
 			t.Errorf("dismissed: %+v", ran)

@@ -79,7 +79,7 @@ func (m *Money) run(ctx context.Context, person string) (ran Ran, err error) {
 			ran.Alerts++
 		}
 	}
-	return ran, m.save(ctx, person, at)
+	return ran, m.save(ctx, person, at, ran.Alerts)
 }
 
 func write(ctx context.Context, instance Instance, list []operators.Rewrite) error {
