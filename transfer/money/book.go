@@ -52,8 +52,17 @@ type Entry struct {
 	Account string // its id
 	Date    string
 	formats.BankOperation
-	Matches []Match
+	Matches []Billed
 }
+
+// Billed is a match, and whose bill it is about.
+type Billed struct {
+	Match
+	Issuer string // "": the bill is not here
+}
+
+// Proposed reports whether it is plausible, and no more than that.
+func (b *Billed) Proposed() bool { return b.State == stateProposed }
 
 // Label is what people know it by.
 func (e *Entry) Label() string {
@@ -125,11 +134,29 @@ func (m *Money) Statement(ctx context.Context, person string, q Query) (*Stateme
 	}
 	err = eachMatch(ctx, instance, datasets(), func(x Match) {
 		if e := shown[x.Operation]; e != nil && x.State != stateRejected {
-			e.Matches = append(e.Matches, x)
+			e.Matches = append(e.Matches, Billed{Match: x})
 		}
 	})
+	if err == nil {
+		err = b.named(ctx, instance)
+	}
 	slices.SortFunc(b.Accounts, func(x, y Account) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID)) })
 	return &b.Statement, err
+}
+
+// named says whose the bills are.
+func (b *bookkeeper) named(ctx context.Context, from Instance) error {
+	for i := range b.Entries {
+		list := b.Entries[i].Matches
+		for n := range list {
+			bill, err := recordOf[formats.Bill](ctx, from, list[n].Bill.Dataset, list[n].Bill.ID, formats.KindBill)
+			if err != nil && !errors.Is(err, ErrNoSuch) {
+				return err
+			}
+			list[n].Issuer = bill.Issuer
+		}
+	}
+	return nil
 }
 
 // bookkeeper reads accounts and operations.
@@ -266,6 +293,9 @@ func eachMatch(ctx context.Context, from Instance, sets []formats.Dataset, visit
 	return nil
 }
 
+// Earlier is by how many days the operation is before the bill.
+func (m *Match) Earlier() int { return -m.Days }
+
 // Linked is a match, and the operation that it is about.
 type Linked struct {
 	Match
@@ -289,6 +319,16 @@ type Invoice struct {
 
 // Links are those matches that hold.
 func (i *Invoice) Links() []Linked { return i.of(stateLinked) }
+
+// Settles are the links that say how the bill stands: one of each role.
+func (i *Invoice) Settles() (list []Linked) {
+	for _, l := range i.Links() {
+		if !slices.ContainsFunc(list, func(other Linked) bool { return other.Role == l.Role }) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
 
 // Proposals are those that are only plausible.
 func (i *Invoice) Proposals() []Linked { return i.of(stateProposed) }
