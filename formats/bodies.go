@@ -129,6 +129,43 @@ type Bill struct {
 	OriginalDate   string  `json:"originalDate,omitempty"`
 	GroupAmount    *Amount `json:"groupAmount,omitempty"` // the one payment in which several refunds came
 	Title          string  `json:"title,omitempty"`
+	// ThirdPartyPayer says that the insurer paid whoever gave the care: no money of it moves at the person's bank.
+	ThirdPartyPayer bool `json:"thirdPartyPayer,omitempty"`
+}
+
+// Match is the body of what is known of a bill (rel "bill") and a bank operation (rel "operation"): that the one paid or refunded
+// the other, that it may, or that the person says that it does not. Where several bills are of one purchase, it links to the one
+// that stands for its amount (rel "same-as"). It is in the dataset of its bill: whoever may read a bill may read when and in which
+// parts it was paid, and nothing else of the account.
+type Match struct {
+	Role     string  `json:"role"`             // "debit": the person paid; "credit": money came back
+	State    string  `json:"state"`            // "linked", "proposed" or "rejected"
+	Date     string  `json:"date,omitempty"`   // of the bill
+	Amount   *Amount `json:"amount,omitempty"` // of the bill that the operation is about
+	Rule     string  `json:"rule,omitempty"`   // why: "amount", "group", "sum", "parts", "short", "person", "completion"
+	Evidence string  `json:"evidence,omitempty"`
+	Words    string  `json:"words,omitempty"` // what of the bill is in the operation's text
+	Days     int     `json:"days,omitempty"`  // from the bill to the operation
+	Partial  bool    `json:"partial,omitempty"`
+	Verdict  string  `json:"verdict,omitempty"` // of the person: "confirmed", "rejected", "hand"
+}
+
+// Alert is the body of a reimbursement of a health expense that is late or short. It links to the bills (rel "bill") and to the
+// operation that paid (rel "operation").
+type Alert struct {
+	Type      string `json:"type"`            // "late" or "short"
+	State     string `json:"state"`           // "open", "dismissed" by the person, or "settled"
+	Payer     string `json:"payer"`           // "insurance" or "complementary"
+	Issuer    string `json:"issuer"`          // the insurer
+	Who       string `json:"who,omitempty"`   // gave the care
+	Date      string `json:"date"`            // of the care
+	Due       string `json:"due"`             // until when it is usually there
+	Raised    string `json:"raised"`          // the day on which the person was first told
+	Ended     string `json:"ended,omitempty"` // the day on which it was dismissed or settled
+	Paid      Amount `json:"paid"`
+	Missing   Amount `json:"missing"`             // at the most, where nothing was announced
+	Announced bool   `json:"announced,omitempty"` // the insurer said that it pays
+	Advice    string `json:"advice"`              // "ask-payment", "ask-difference", "send-proof", "send-statement"
 }
 
 // EnergyReading is the body of one meter reading: how much flowed in the interval that begins at Start.

@@ -37,6 +37,8 @@ func (r *Record) Day() string {
 var dayMembers = map[Kind][]string{
 	KindOperation: {"bookingDate", "valueDate", "transactionDate"},
 	KindBill:      {"date"},
+	KindMatch:     {"date"},
+	KindAlert:     {"date"},
 	KindReading:   {"start"},
 	KindEvent:     {"start"},
 	KindTask:      {"start", "due"},

@@ -50,6 +50,8 @@ const (
 	KindAccount   Kind = "account"    // [BankAccount]
 	KindOperation Kind = "operation"  // [BankOperation]
 	KindBill      Kind = "bill"       // [Bill], in bills and in health
+	KindMatch     Kind = "match"      // [Match], in the dataset of its bill
+	KindAlert     Kind = "alert"      // [Alert], in health
 	KindReading   Kind = "reading"    // [EnergyReading]
 	KindFeature   Kind = "feature"    // GeoJSON Feature or FeatureCollection, RFC 7946
 	KindVaultItem Kind = "vault-item" // [VaultItem]

@@ -76,6 +76,7 @@ func (g *gateway) erasure(person string, h *home.Home, a *accounts.Accounts, ope
 		Remove: []func(context.Context) error{
 			func(ctx context.Context) error { return a.Remove(ctx, person) },
 			func(ctx context.Context) error { return g.removeTakeouts(ctx, person) },
+			func(ctx context.Context) error { return g.forgetMoney(ctx, person) },
 			func(ctx context.Context) error { return g.forgetSubject(ctx, person) },
 			func(ctx context.Context) error { return h.Delete(ctx, person) },
 		},

@@ -61,6 +61,9 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if s.accounts, err = g.openAccounts(ctx, secret); err != nil {
 		return err
 	}
+	if err := s.openMoney(ctx, g, operator.Country); err != nil {
+		return err
+	}
 	common := webui.Options{Brands: brands, Operator: operator.LegalName, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Session: s.session}
 	if s.web, err = web.New(common, s.consentPages(g, operator.LegalName, issuer)); err != nil {
 		return err
@@ -79,7 +82,7 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, Money: s.money, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
 		Catalogue: func() (*transfer.Catalogue, error) { return s.catalogue(operator.LegalName) }})
 	return err
 }
@@ -150,6 +153,7 @@ func (s *server) session(r *http.Request, token string) (webui.Session, error) {
 func (s *server) consentPages(g *gateway, operator, issuer string) web.Options {
 	return web.Options{
 		Authority: s.authority, Operator: operator, Locales: s.oauth.Locales, Receipt: g.receipts(s, issuer), Told: s.events.Of,
+		Overdue: s.money.Waiting,
 		Looked: func(ctx context.Context, person string) (list []web.Looked, err error) {
 			looked, err := s.desk.LookedAt(ctx, person)
 			for _, l := range looked {

@@ -33,6 +33,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/peer"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
+	"github.com/passerelle-cloud/passerelle/transfer/money"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
 )
@@ -127,6 +128,7 @@ type server struct {
 	deskWeb   *complianceweb.Web
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
+	money     *money.Money
 	peers     *peer.Directory // the operators that are trusted
 	visits    *peer.Clients   // how we call them
 	sender    *move.Sender    // lets persons leave

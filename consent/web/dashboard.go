@@ -37,6 +37,7 @@ type dashboard struct {
 	Now      time.Time
 	Done     *done
 	Waiting  []waiting
+	Overdue  int // reimbursements
 }
 
 // waiting is a consent that came with the person from another operator, to which they have still to say yes.
@@ -116,6 +117,11 @@ func (w *Web) dashboard(r *http.Request, v *webui.Visitor) (*dashboard, error) {
 		}
 		if d.Waiting, err = w.waiting(r, v); err != nil {
 			return nil, err
+		}
+		if w.opt.Overdue != nil {
+			if d.Overdue, err = w.opt.Overdue(r.Context(), v.Person); err != nil {
+				return nil, err
+			}
 		}
 	}
 	d.Done, err = w.done(r, v)

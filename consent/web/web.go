@@ -24,7 +24,7 @@ var files embed.FS
 // version names the pages as they are, in what is kept of a decision. It changes with them.
 const version = "2026-11-24.2"
 
-// Options are what the pages need. All must be set but Looked.
+// Options are what the pages need. All must be set but Looked and Overdue.
 type Options struct {
 	Authority *consent.Authority
 	Operator  string // legal name: who checked the services
@@ -41,6 +41,8 @@ type Options struct {
 	Looked func(ctx context.Context, person string) ([]Looked, error)
 	// Sample returns some records of a person's dataset, of one kind if kind is not empty; the best examples first.
 	Sample func(ctx context.Context, person string, d formats.Dataset, kind formats.Kind, most int) ([]formats.Record, error)
+	// Overdue returns how many reimbursements a person waits for, of which their page of bills says more; nil: nobody counts.
+	Overdue func(ctx context.Context, person string) (int, error)
 	// Moving is what a person is told before they move to another operator; nil: nobody does.
 	Moving func(ctx context.Context, person string) (Moving, error)
 }

@@ -34,7 +34,8 @@ var rules = []rule{
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
 	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
-	{"transfer/web", []string{"transfer", "transfer/move", "formats", "internal/webui"}},
+	{"transfer/money", []string{"transfer", "formats", "formats/reconcile", "internal/jobs", "internal/sqldb", "operators"}},
+	{"transfer/web", []string{"transfer", "transfer/money", "transfer/move", "formats", "formats/reconcile", "internal/webui", "operators"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
 	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},
@@ -69,6 +70,7 @@ var rules = []rule{
 	// What an instance is made of. One codec a package, none knows another.
 	{"formats", nil},
 	{"formats/archive", []string{"formats", "formats/statement", "internal/extsort"}},
+	{"formats/reconcile", []string{"formats", "internal/strict"}},
 	{"formats/statement", []string{"formats", "internal/strict"}},
 	{"formats/bankcsv", []string{"formats"}},
 	{"formats/camt", []string{"formats"}},
@@ -105,7 +107,7 @@ var only = []struct {
 	{"github.com/ory/fosite", []string{"consent/oauth"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
 	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/consenttest", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
-		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/move"}},
+		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/money", "transfer/move"}},
 	{"modernc.org/sqlite", []string{"internal/sqldb"}},
 	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},
 	{"github.com/pressly/goose", []string{"internal/sqldb"}},
@@ -127,6 +129,7 @@ var never = []struct {
 	{"consent", []string{"net", "net/http"}},
 	{"formats/...", []string{"net", "net/http", "os/exec"}},
 	{"operators", []string{"net", "net/http"}},
+	{"transfer/money", []string{"net", "net/http"}},
 	{"compliance/gdpr", []string{"net/http", "os"}},
 	{"compliance/dga", []string{"net/http", "os"}},
 	{"compliance/psd2", []string{"net/http", "os"}},

@@ -63,7 +63,7 @@ type Place struct {
 // Persons is the site of persons.
 func Persons() *Site {
 	return &Site{Cookie: "session", Home: "/consents", SignIn: "/sign-in", SignOut: "/sign-out", Nav: []Place{
-		{"consents", "/consents", "nav.consents"}, {"overview", "/overview", "nav.overview"}, {"download", "/download", "nav.download"}, {"move", "/move", "nav.move"}, {"account", "/account", "nav.account"},
+		{"consents", "/consents", "nav.consents"}, {"overview", "/overview", "nav.overview"}, {"bank", "/bank", "nav.bank"}, {"bills", "/bills", "nav.bills"}, {"download", "/download", "nav.download"}, {"move", "/move", "nav.move"}, {"account", "/account", "nav.account"},
 	}}
 }
 
@@ -342,7 +342,8 @@ func (u *UI) funcs(lang string) template.FuncMap {
 	w := u.words[lang]
 	return template.FuncMap{
 		"t": w.text, "n": w.count, "date": w.date, "day": w.day, "moment": w.moment, "span": w.span, "size": w.size, "country": w.country, "list": w.list,
-		"word":    w.word,
+		"word":  w.word,
+		"money": w.money, "month": w.month,
 		"number":  func(n any) string { return w.printer.Sprint(n) },
 		"contact": contact, "inLanguage": inLanguage[string],
 	}

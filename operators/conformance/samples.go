@@ -67,6 +67,8 @@ func everyItem() []entry {
 	operation := item("op-1", formats.Bank, formats.KindOperation,
 		`{"bookingDate":"2024-03-09","transactionAmount":{"currency":"EUR","amount":"-0.10"},"remittanceInformationUnstructured":"CB ÉPICERIE"}`)
 	operation.Links = []formats.Link{{Rel: "account", Dataset: formats.Bank, ID: "acc-1"}}
+	match := item("match-1", formats.Health, formats.KindMatch, `{"role":"debit","state":"rejected","date":"2024-03-01","verdict":"rejected"}`)
+	match.Links = []formats.Link{{Rel: "bill", Dataset: formats.Health, ID: "bill-1"}, {Rel: "operation", Dataset: formats.Bank, ID: "op-1"}}
 	vault := item("vault-1", formats.Passwords, formats.KindVaultItem, `{"type":"login","scheme":"bitwarden"}`)
 	vault.Native = &formats.Native{Type: "com.bitwarden.ciphers", Document: json.RawMessage(`{"_id":"vault-1","name":"2.AAAA|BBBB|CCCC"}`)}
 	return []entry{
@@ -78,6 +80,8 @@ func everyItem() []entry {
 		operation, vault,
 		item("bill-1", formats.Bills, formats.KindBill, `{"issuer":"Eau claire","date":"2024-03-01","amount":{"currency":"EUR","amount":"31.40"}}`),
 		item("bill-1", formats.Health, formats.KindBill, `{"issuer":"Pharmacie","date":"2024-03-01","amount":{"currency":"EUR","amount":"12.00"},"category":"health_costs"}`),
+		item("alert-1", formats.Health, formats.KindAlert, `{"type":"late","state":"open","payer":"insurance","issuer":"Caisse","date":"2024-03-01","due":"2024-03-22","raised":"2024-03-23","paid":{"currency":"EUR","amount":"12.00"},"missing":{"currency":"EUR","amount":"8.40"},"advice":"send-proof"}`),
+		match,
 		item("reading-1", formats.Energy, formats.KindReading, `{"commodity":"electricity","unit":"kWh","start":"2024-03-01T00:00:00","interval":"P1D","value":"7.250"}`),
 		item("trip-1", formats.Places, formats.KindFeature, `{"type":"Feature","geometry":{"type":"Point","coordinates":[2.3522,48.8566]},"properties":{}}`),
 		item("consent-1", formats.Consents, formats.KindDocument, `{"service":"Budget"}`),

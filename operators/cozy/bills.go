@@ -14,7 +14,7 @@ func readBill(_ string, doc object, into *reading) error {
 	bill := formats.Bill{
 		Issuer: doc.text("vendor"), Number: doc.text("vendorRef"), Date: day(doc.text("date")), Refund: doc.is("isRefund"),
 		Category: doc.text("type"), Beneficiary: doc.text("beneficiary"), OriginalDate: day(doc.text("originalDate")),
-		Title: doc.text("subtype"),
+		Title: doc.text("subtype"), ThirdPartyPayer: doc.is("isThirdPartyPayer"),
 	}
 	if bill.Date == "" {
 		return fmt.Errorf("%w: the date %s is none", formats.ErrInvalid, doc.get("date"))
@@ -56,6 +56,7 @@ func fillBill(_ string, doc *object, body json.RawMessage) error {
 	setNumber(doc, "originalAmount", amountOf(b.OriginalAmount))
 	setNumber(doc, "groupAmount", amountOf(b.GroupAmount))
 	doc.setBool("isRefund", b.Refund)
+	doc.setBool("isThirdPartyPayer", b.ThirdPartyPayer)
 	doc.setText("type", b.Category)
 	doc.setText("beneficiary", b.Beneficiary)
 	doc.setText("subtype", b.Title)

@@ -1,5 +1,6 @@
 // Package web is the pages on which a person takes out what is theirs: an archive of everything, made in the background
-// and kept for some days; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
+// and kept for some days; on which they see
+// their accounts and bills, and correct what was made of them; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
 package web
 
 import (
@@ -12,14 +13,18 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/money"
 )
 
 //go:embed templates scripts
 var files embed.FS
 
-// Options are what the pages need. All must be set.
+// Options are what the pages need. All must be set but Connections.
 type Options struct {
-	Takeouts *transfer.Takeouts
+	Money *money.Money
+	// Connections shows the banks that a person has connected; nil: none can be.
+	Connections Connections
+	Takeouts    *transfer.Takeouts
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
 	Move        MoveOptions
