@@ -34,6 +34,7 @@ var rules = []rule{
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
 	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
+	{"transfer/bank", []string{"consent", "formats", "internal/jobs", "internal/seal", "internal/sqldb", "operators/bank"}},
 	{"transfer/web", []string{"transfer", "transfer/move", "formats", "internal/webui"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
@@ -105,7 +106,7 @@ var only = []struct {
 	{"github.com/ory/fosite", []string{"consent/oauth"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
 	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/consenttest", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
-		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/move"}},
+		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/bank", "transfer/move"}},
 	{"modernc.org/sqlite", []string{"internal/sqldb"}},
 	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},
 	{"github.com/pressly/goose", []string{"internal/sqldb"}},
