@@ -11,6 +11,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 	atbank "github.com/passerelle-cloud/passerelle/operators/bank"
 )
 
-//go:embed migrations
+//go:embed migrations/*.sql
 var migrations embed.FS
 
 // Errors of this package.
@@ -75,7 +76,11 @@ func Open(ctx context.Context, o Options) (*Banks, error) {
 		}
 		b.banks[p.ID] = c
 	}
-	if err := o.DB.Migrate(ctx, migrations, "bank_version"); err != nil {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		err = o.DB.Migrate(ctx, folder, "bank_version")
+	}
+	if err != nil {
 		return nil, err
 	}
 	return b, nil

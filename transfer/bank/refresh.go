@@ -70,6 +70,7 @@ func (b *Banks) Refresh(ctx context.Context, person, id string, presence *Presen
 
 // everything reads all chosen accounts. The error is that which stopped it.
 func (r *run) everything(ctx context.Context) error {
+	r.s.Trouble = None
 	if !time.Now().Before(r.s.Until) {
 		return fmt.Errorf("the consent has ended: %w", atbank.ErrSCA)
 	}
