@@ -35,7 +35,8 @@ var rules = []rule{
 	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
 	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
 	{"transfer/money", []string{"transfer", "formats", "formats/reconcile", "internal/jobs", "internal/sqldb", "operators"}},
-	{"transfer/web", []string{"transfer", "transfer/money", "transfer/move", "formats", "formats/reconcile", "internal/webui", "operators"}},
+	{"transfer/bank", []string{"consent", "formats", "internal/jobs", "internal/seal", "internal/sqldb", "operators/bank"}},
+	{"transfer/web", []string{"transfer", "transfer/bank", "transfer/money", "transfer/move", "consent", "formats", "formats/reconcile", "internal/webui", "operators", "operators/bank"}},
 
 	// Consent knows neither operators nor HTTP; its own api, web and oauth do their part of that.
 	{"consent", []string{"consent/ledger", "formats", "internal/jobs", "internal/sqldb", "internal/strict"}},
@@ -107,7 +108,7 @@ var only = []struct {
 	{"github.com/ory/fosite", []string{"consent/oauth"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
 	{"database/sql", []string{"compliance", "compliance/audit", "consent", "consent/consenttest", "consent/events", "consent/ledger", "consent/oauth", "internal/dbtest",
-		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/money", "transfer/move"}},
+		"internal/jobs", "internal/sqldb", "operators/accounts", "operators/home", "transfer", "transfer/bank", "transfer/money", "transfer/move"}},
 	{"modernc.org/sqlite", []string{"internal/sqldb"}},
 	{"github.com/jackc/pgx", []string{"internal/jobs", "internal/sqldb"}},
 	{"github.com/pressly/goose", []string{"internal/sqldb"}},

@@ -120,3 +120,6 @@ func (p *pace) wait(ctx context.Context) error {
 		return nil
 	}
 }
+
+// Today is the day that it is where the bank is.
+func (c *Client) Today() string { return time.Now().In(c.zone).Format(time.DateOnly) }

@@ -187,7 +187,9 @@ func (m *matcher) becomes(a, b *traits) (int, bool) {
 	switch {
 	case linked && (equal || a.text == b.text) && within(5, 30):
 		return far, true
-	case equal && within(3, 14) && agree(a.endToEnd, b.endToEnd) && (a.text == b.text || a.party != "" && a.party == b.party):
+	case equal && within(3, 14) && agree(a.endToEnd, b.endToEnd) && a.text == b.text:
+		return 500 + far, true
+	case equal && within(3, 14) && agree(a.endToEnd, b.endToEnd) && a.party != "" && a.party == b.party:
 		return 1000 + far, true
 	case equal && within(1, 7) && agree(a.endToEnd, b.endToEnd) && agree(a.party, b.party) && similar(a.text, b.text):
 		return 2000 + far, true
@@ -220,8 +222,10 @@ func (m *matcher) rewritten() round {
 		}
 		far := distance(a, b)
 		switch {
-		case far <= 3 && (a.text == b.text && agree(a.party, b.party) || a.party != "" && a.party == b.party && similar(a.text, b.text)):
+		case far <= 3 && a.text == b.text && agree(a.party, b.party):
 			return far, true
+		case far <= 3 && a.party != "" && a.party == b.party && similar(a.text, b.text):
+			return 10 + far, true
 		case far == 0 && similar(a.text, b.text):
 			return 100, true
 		case far == 0 && agree(a.party, b.party):

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,9 +10,6 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer/money"
 )
 
-// Connections is the part of the bank page about the banks that a person has connected, in a language: its HTML, safe to show.
-type Connections func(ctx context.Context, person, language string) (template.HTML, error)
-
 // bank is what the page of accounts and operations shows.
 type bank struct {
 	*money.Statement
@@ -23,7 +18,8 @@ type bank struct {
 	Chart       *chart            // nil: there is nothing to draw
 	Pages       pages
 	Waiting     int
-	Connections template.HTML
+	Connects    bool // banks can be connected here
+	Connections []connection
 	Looked      bool // through everything, just now
 }
 
@@ -106,11 +102,10 @@ func (w *Web) Bank(rw http.ResponseWriter, r *http.Request) {
 		w.Fail(rw, r, v, err)
 		return
 	}
-	if w.opt.Connections != nil {
-		if page.Connections, err = w.opt.Connections(r.Context(), v.Person, v.Language); err != nil {
-			w.Fail(rw, r, v, err)
-			return
-		}
+	page.Connects = w.opt.Bank.Banks != nil
+	if page.Connections, err = w.connections(r.Context(), v.Person); err != nil {
+		w.Fail(rw, r, v, err)
+		return
 	}
 	for _, a := range page.Accounts {
 		page.Names[a.ID] = a.Name

@@ -8,16 +8,15 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/internal/webui"
-	"github.com/passerelle-cloud/passerelle/transfer/bank"
+	banks "github.com/passerelle-cloud/passerelle/transfer/bank"
 )
 
 // connected is what the page of one connection shows.
 type connected struct {
 	connection
-	Trouble  bank.Trouble // of what was just tried
-	Live     bool         // something goes on
-	Choosing bool         // the person chooses accounts
-	Again    bool         // they have to authenticate again, or may
+	Failed banks.Trouble // what was just tried
+	Live   bool          // something goes on
+	Offers bool          // to authenticate again
 }
 
 func (w *Web) connected(ctx context.Context, person, id string) (connected, error) {
@@ -26,8 +25,8 @@ func (w *Web) connected(ctx context.Context, person, id string) (connected, erro
 		return connected{}, err
 	}
 	page := connected{connection: w.shown(*c)}
-	page.Live = page.Busy || c.State == bank.Ending
-	page.Again = !page.Ended && c.State != bank.Waiting
+	page.Live = page.Busy || c.State == banks.Waiting
+	page.Offers = !page.Ended
 	return page, nil
 }
 
@@ -37,20 +36,20 @@ func (w *Web) Connection(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	w.connectionPage(rw, r, v, bank.None, http.StatusOK)
+	w.connectionPage(rw, r, v, banks.None, http.StatusOK)
 }
 
-func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, t bank.Trouble, status int) {
+func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, t banks.Trouble, status int) {
 	id := r.PathValue("id")
 	page, err := w.connected(r.Context(), v.Person, id)
-	if err == nil && page.State == bank.Waiting {
+	if err == nil && page.State == banks.Waiting {
 		page, err = w.look(r, v, page)
 	}
 	if err != nil {
 		w.bankFault(rw, r, v, err)
 		return
 	}
-	page.Trouble = t
+	page.Failed = t
 	var to []string
 	if p := w.opt.Bank.Profile(page.Bank); p != nil {
 		to = p.Places()
@@ -61,14 +60,14 @@ func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.V
 // look asks the bank how far somebody is who authenticates in its app. What it cannot say now it says later.
 func (w *Web) look(r *http.Request, v *webui.Visitor, page connected) (connected, error) {
 	c, err := w.opt.Bank.Banks.Look(r.Context(), v.Person, page.ID, w.presence(r, v))
-	if _, known := bank.TroubleOf(err); known && err != nil || errors.Is(err, bank.ErrState) {
+	if _, known := banks.TroubleOf(err); known && err != nil || errors.Is(err, banks.ErrState) {
 		return page, nil
 	}
 	if err != nil {
 		return page, err
 	}
-	if c.State == bank.Connected {
-		if err := w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v)); err != nil && !errors.Is(err, bank.ErrBusy) {
+	if c.State == banks.Connected {
+		if err := w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v)); err != nil && !errors.Is(err, banks.ErrBusy) {
 			return page, err
 		}
 	}
@@ -90,8 +89,11 @@ func (w *Web) ConnectionEvents(rw http.ResponseWriter, r *http.Request) {
 	defer clock.Stop()
 	end := time.After(tellFor)
 	var last []byte
-	for {
+	for first := true; ; first = false {
 		page, err := w.connected(r.Context(), v.Person, r.PathValue("id"))
+		if err == nil && page.State == banks.Waiting && !first {
+			page, err = w.look(r, v, page) // in the bank's app, say
+		}
 		if err != nil {
 			return // the browser asks again, and is told then
 		}
@@ -120,30 +122,30 @@ func (w *Web) ConnectionEvents(rw http.ResponseWriter, r *http.Request) {
 }
 
 // at has something done with a connection of the person who asks, and goes back to its page.
-func (w *Web) at(rw http.ResponseWriter, r *http.Request, do func(v *webui.Visitor, id string) (*bank.Step, error)) {
+func (w *Web) at(rw http.ResponseWriter, r *http.Request, do func(v *webui.Visitor, id string) (*banks.Step, error)) {
 	v, ok := w.Posted(rw, r)
 	if !ok {
 		return
 	}
 	step, err := do(v, r.PathValue("id"))
 	if step == nil {
-		step = &bank.Step{Connection: r.PathValue("id")}
+		step = &banks.Step{Connection: r.PathValue("id")}
 	}
-	w.goes(rw, r, v, step, err, func(t bank.Trouble) { w.connectionPage(rw, r, v, t, http.StatusBadGateway) })
+	w.goes(rw, r, v, step, err, func(t banks.Trouble) { w.connectionPage(rw, r, v, t, http.StatusBadGateway) })
 }
 
 // Accounts takes which accounts are to be read.
 func (w *Web) Accounts(rw http.ResponseWriter, r *http.Request) {
-	w.at(rw, r, func(v *webui.Visitor, id string) (*bank.Step, error) {
+	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
 		return nil, w.opt.Bank.Banks.Choose(r.Context(), v.Person, id, r.PostForm["account"])
 	})
 }
 
 // Refresh reads at the bank now.
 func (w *Web) Refresh(rw http.ResponseWriter, r *http.Request) {
-	w.at(rw, r, func(v *webui.Visitor, id string) (*bank.Step, error) {
+	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
 		err := w.opt.Bank.Banks.Ask(r.Context(), v.Person, id, w.presence(r, v))
-		if errors.Is(err, bank.ErrBusy) {
+		if errors.Is(err, banks.ErrBusy) {
 			err = nil // it is what they want
 		}
 		return nil, err
@@ -152,21 +154,21 @@ func (w *Web) Refresh(rw http.ResponseWriter, r *http.Request) {
 
 // Again sends the person to their bank, to authenticate again.
 func (w *Web) Again(rw http.ResponseWriter, r *http.Request) {
-	w.at(rw, r, func(v *webui.Visitor, id string) (*bank.Step, error) {
+	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
 		return w.opt.Bank.Banks.Again(r.Context(), v.Person, id, w.now().AddDate(0, 0, usualPeriod), w.presence(r, v))
 	})
 }
 
 // Method tells the bank by which of its methods they authenticate.
 func (w *Web) Method(rw http.ResponseWriter, r *http.Request) {
-	w.at(rw, r, func(v *webui.Visitor, id string) (*bank.Step, error) {
+	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
 		return w.opt.Bank.Banks.Method(r.Context(), v.Person, id, cut(r.PostForm.Get("method"), 200), w.presence(r, v))
 	})
 }
 
 // Disconnect ends a connection, here and at the bank.
 func (w *Web) Disconnect(rw http.ResponseWriter, r *http.Request) {
-	w.at(rw, r, func(v *webui.Visitor, id string) (*bank.Step, error) {
+	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
 		return nil, w.opt.Bank.Banks.Disconnect(r.Context(), v.Person, id)
 	})
 }

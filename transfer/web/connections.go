@@ -12,12 +12,12 @@ import (
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 	atbank "github.com/passerelle-cloud/passerelle/operators/bank"
-	"github.com/passerelle-cloud/passerelle/transfer/bank"
+	banks "github.com/passerelle-cloud/passerelle/transfer/bank"
 )
 
 // BankOptions are what the pages on which persons connect their banks need.
 type BankOptions struct {
-	Banks   *bank.Banks                     // nil: no bank can be connected here
+	Banks   *banks.Banks                    // nil: no bank can be connected here
 	Address func(r *http.Request) string    // of the person's device
 	Name    func(host string) string        // of the operator who reads, as persons know it
 	Clock   func() time.Time                // nil: the system's
@@ -26,14 +26,12 @@ type BankOptions struct {
 
 // connection is a bank that a person has connected, as pages show it.
 type connection struct {
-	bank.Connection
-	Name     string // of the bank
-	Days     int    // left until they authenticate again
-	Soon     bool   // those are few
-	Busy     bool   // it is being refreshed
-	Progress bank.Progress
-	Ended    bool
-	Next     time.Time // of the next refresh that comes by itself; zero: none
+	banks.Connection
+	Name  string // of the bank
+	Days  int    // left until they authenticate again
+	Soon  bool   // those are few
+	Ended bool
+	Next  time.Time // of the next refresh that comes by itself; zero: none
 }
 
 // soonDays is how long before its end persons are told that they have to authenticate again.
@@ -46,18 +44,17 @@ func (w *Web) now() time.Time {
 	return time.Now()
 }
 
-func (w *Web) shown(c bank.Connection) connection {
+func (w *Web) shown(c banks.Connection) connection {
 	now := w.now()
-	s := connection{Connection: c, Name: c.Bank, Days: c.DaysLeft(now), Ended: c.State == bank.Declined || c.State == bank.Ending || c.State == bank.Disconnected}
+	s := connection{Connection: c, Name: c.Bank, Days: c.DaysLeft(now), Ended: c.State == banks.Declined || c.State == banks.Ending || c.State == banks.Disconnected}
 	if p := w.opt.Bank.Profile(c.Bank); p != nil {
 		s.Name = p.Name
 	}
-	s.Soon = c.State == bank.Connected && s.Days < soonDays
-	if c.State == bank.Connected && c.Due.After(now) {
+	s.Soon = c.State == banks.Connected && s.Days < soonDays
+	if c.State == banks.Connected && c.Due.After(now) {
 		s.Next = c.Due
 	}
-	s.Progress, s.Busy = w.opt.Bank.Banks.Refreshing(c.ID)
-	s.Busy = s.Busy || c.State == bank.Connected && !c.Due.IsZero() && !c.Due.After(now) // it is about to be
+	s.Busy = c.Busy || c.State == banks.Connected && !c.Due.IsZero() && !c.Due.After(now) // it is about to be
 	return s
 }
 
@@ -84,8 +81,8 @@ type connecting struct {
 	Bank     *atbank.Profile
 	Operator string
 	Periods  []period
-	Trouble  bank.Trouble // why it did not work
-	Nothing  bool         // nothing was ticked
+	Trouble  banks.Trouble // why it did not work
+	Nothing  bool          // nothing was ticked
 }
 
 // period is for how long a person can let a bank be read.
@@ -180,7 +177,7 @@ func (w *Web) Connect(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, form := r.PostForm.Get("bank"), r.PostForm
-	wish := bank.Wish{Person: v.Person, Bank: id, Information: []consent.Information{consent.AccountList}, PSU: cut(form.Get("psu"), 100)}
+	wish := banks.Wish{Person: v.Person, Bank: id, Information: []consent.Information{consent.AccountList}, PSU: cut(form.Get("psu"), 100)}
 	for _, i := range []consent.Information{consent.Balances, consent.Transactions} {
 		if form.Has(string(i)) {
 			wish.Information = append(wish.Information, i)
@@ -204,12 +201,12 @@ func (w *Web) Connect(rw http.ResponseWriter, r *http.Request) {
 	}
 	wish.Purpose = purpose
 	step, err := w.opt.Bank.Banks.Connect(r.Context(), wish, w.presence(r, v))
-	w.goes(rw, r, v, step, err, func(t bank.Trouble) { w.wish(rw, r, v, id, connecting{Trouble: t}, http.StatusBadGateway) })
+	w.goes(rw, r, v, step, err, func(t banks.Trouble) { w.wish(rw, r, v, id, connecting{Trouble: t}, http.StatusBadGateway) })
 }
 
 // goes sends the person where they go next; failed shows a page on which the trouble is told.
-func (w *Web) goes(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, step *bank.Step, err error, failed func(bank.Trouble)) {
-	t, known := bank.TroubleOf(err)
+func (w *Web) goes(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, step *banks.Step, err error, failed func(banks.Trouble)) {
+	t, known := banks.TroubleOf(err)
 	switch {
 	case err == nil && step != nil && step.Go != "":
 		http.Redirect(rw, r, step.Go, http.StatusSeeOther) // the client made sure that it is the bank's
@@ -225,11 +222,11 @@ func (w *Web) goes(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, st
 
 func (w *Web) bankFault(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, err error) {
 	switch {
-	case errors.Is(err, bank.ErrNotFound), errors.Is(err, bank.ErrNoBank):
+	case errors.Is(err, banks.ErrNotFound), errors.Is(err, banks.ErrNoBank):
 		w.Message(rw, r, v, http.StatusNotFound, "not-found")
-	case errors.Is(err, bank.ErrVisit):
+	case errors.Is(err, banks.ErrVisit):
 		w.Message(rw, r, v, http.StatusBadRequest, "bank-answer")
-	case errors.Is(err, bank.ErrState), errors.Is(err, bank.ErrBusy):
+	case errors.Is(err, banks.ErrState), errors.Is(err, banks.ErrBusy):
 		w.Message(rw, r, v, http.StatusConflict, "bank-state")
 	default:
 		w.Fail(rw, r, v, err)
@@ -244,10 +241,10 @@ func (w *Web) Back(rw http.ResponseWriter, r *http.Request) {
 	}
 	c, step, err := w.opt.Bank.Banks.Back(r.Context(), v.Person, r.URL.Query(), w.presence(r, v))
 	if err == nil && step == nil {
-		if c.State == bank.Connected {
+		if c.State == banks.Connected {
 			err = w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v))
 		}
-		step = &bank.Step{Connection: c.ID}
+		step = &banks.Step{Connection: c.ID}
 	}
-	w.goes(rw, r, v, step, err, func(bank.Trouble) { w.Message(rw, r, v, http.StatusBadGateway, "bank-away") })
+	w.goes(rw, r, v, step, err, func(banks.Trouble) { w.Message(rw, r, v, http.StatusBadGateway, "bank-away") })
 }

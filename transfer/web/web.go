@@ -19,12 +19,11 @@ import (
 //go:embed templates scripts
 var files embed.FS
 
-// Options are what the pages need. All must be set but Connections.
+// Options are what the pages need. All must be set but what says otherwise.
 type Options struct {
-	Money *money.Money
-	// Connections shows the banks that a person has connected; nil: none can be.
-	Connections Connections
-	Takeouts    *transfer.Takeouts
+	Money    *money.Money
+	Bank     BankOptions
+	Takeouts *transfer.Takeouts
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
 	Move        MoveOptions
