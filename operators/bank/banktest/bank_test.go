@@ -72,8 +72,9 @@ func (x *third) do(method, to, body string, headers ...string) answer {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Set(name, value)
+		if name, value, isHeader := strings.Cut(h, ": "); isHeader {
+			r.Header.Set(name, value)
+		}
 	}
 	got, err := x.http.Do(r)
 	if err != nil {
