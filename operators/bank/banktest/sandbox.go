@@ -26,14 +26,11 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("GET /sandbox/clock", func(*http.Request, *order) (any, error) { return clockBody{b.Now()}, nil })
 	handle("POST /sandbox/clock", b.turnClock)
 	handle("GET /sandbox/people", func(*http.Request, *order) (any, error) { return b.People(), nil })
-	handle("POST /sandbox/people/{person}/block", func(r *http.Request, _ *order) (any, error) {
-		b.Block(r.PathValue("person"), true)
-		return b.People(), nil
-	})
-	handle("POST /sandbox/people/{person}/unblock", func(r *http.Request, _ *order) (any, error) {
-		b.Block(r.PathValue("person"), false)
-		return b.People(), nil
-	})
+	for verb, yes := range map[string]bool{"block": true, "unblock": false} {
+		handle("POST /sandbox/blocked/{what}/"+verb, func(r *http.Request, _ *order) (any, error) {
+			return blockedBody{yes}, b.Block(r.PathValue("what"), yes)
+		})
+	}
 	handle("GET /sandbox/consents", func(*http.Request, *order) (any, error) { return b.Consents(), nil })
 	handle("POST /sandbox/consents/{consent}/authorise", func(r *http.Request, o *order) (any, error) {
 		return b.told(r.PathValue("consent"), b.Authorise(r.PathValue("consent"), o.Person, o.Accounts...))

@@ -99,7 +99,7 @@ func (b *Bank) statement(r *reading, a *Account, q *query, list []*Operation) (*
 	if err != nil {
 		return nil, err
 	}
-	r.consent.Reported[a.ID], b.unsaved = q.upTo, true
+	b.reported(r.consent, a, q)
 	return &reply{status: http.StatusOK, kind: xmlType, body: append([]byte(xml.Header), text...)}, nil
 }
 

@@ -274,11 +274,17 @@ func (b *Bank) report(r *reading, a *Account, q *query, list []*Operation) *repo
 		t.Links["next"] = r.next(account, q, q.page+1)
 		t.Links["first"] = r.next(account, q, 0)
 	} else {
-		r.consent.Reported[a.ID] = cmp.Or(q.upTo, a.last)
-		b.unsaved = true
+		b.reported(r.consent, a, q)
 	}
 	r.spoil(account, q, body)
 	return body
+}
+
+// reported notes how far an account was read, for deltaList: by who read to the end what is booked, until today.
+func (b *Bank) reported(c *Consent, a *Account, q *query) {
+	if q.status != "pending" && q.status != "information" && q.to >= b.today() {
+		c.Reported[a.ID], b.unsaved = cmp.Or(q.upTo, a.last), true
+	}
 }
 
 // next is the link to a page.
