@@ -121,6 +121,18 @@ func (d date) add(days int) date {
 	return dateOf(t.AddDate(0, 0, days))
 }
 
+// local is the date as a person reads it.
+func (d date) local(language string) string {
+	t, err := time.Parse(time.DateOnly, string(d))
+	switch {
+	case err != nil:
+		return string(d)
+	case language == "fr":
+		return t.Format("02/01/2006")
+	}
+	return t.Format("2 January 2006")
+}
+
 // newID is a random UUID (RFC 9562 version 4).
 func newID() string {
 	var raw [16]byte

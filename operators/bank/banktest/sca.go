@@ -28,8 +28,8 @@ type scaView struct {
 }
 
 type accountView struct {
-	IBAN, Name, Balance string
-	Asked               bool
+	IBAN, Shown, Name, Balance string
+	Asked                      bool
 }
 
 // scaPage is the first page: who are you?
@@ -59,7 +59,8 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 	if c == nil {
 		return nil, false
 	}
-	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: c.Party, Until: c.ValidUntil, PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
+	lang := b.set.language(r)
+	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: cmp.Or(c.Brand, c.Party), Until: date(c.ValidUntil).local(lang), PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
 		Second: c.Status == Partially, People: b.peopleIDs(), Partially: c.Status == Partially}
 	v.Person = a.Person
 	v.Balances = c.Access.Balances != nil || c.Access.AllPSD2+c.Access.AvailableWithBalance != ""
@@ -68,7 +69,7 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 		v.Back = c.Redirect
 	}
 	if person := b.people[a.Person]; person != nil {
-		v.Accounts = b.choices(c, a, b.set.language(r))
+		v.Accounts = b.choices(c, a, lang)
 	}
 	return v, !a.over() && (c.Status == Received || c.Status == Partially)
 }
@@ -77,7 +78,7 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 func (b *Bank) choices(c *Consent, a *Authorisation, lang string) (list []accountView) {
 	for _, account := range b.accountsOf(a.Person) {
 		if c.Access.offered() || c.Access.rights(account).list {
-			list = append(list, accountView{IBAN: account.IBAN, Name: account.Name, Balance: account.balance(false).local(lang), Asked: true})
+			list = append(list, accountView{IBAN: account.IBAN, Shown: grouped(account.IBAN), Name: account.Name, Balance: account.balance(false).local(lang), Asked: true})
 		}
 	}
 	return list
