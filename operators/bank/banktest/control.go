@@ -30,6 +30,9 @@ func (b *Bank) Authorise(consent, person string, ibans ...string) error {
 		if c.Status != Received && c.Status != Partially {
 			return fmt.Errorf("the consent is %s", c.Status)
 		}
+		if c.Status == Received && c.Person != "" && c.Person != person {
+			return fmt.Errorf("the consent is for %s to decide about", c.Person)
+		}
 		a := b.waiting(c, person)
 		a.Person = person
 		return b.agree(c, a, slices.Clone(ibans))

@@ -1,6 +1,7 @@
 package banktest_test
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/formats/camt"
 	"github.com/passerelle-cloud/passerelle/operators/bank/banktest"
 )
 
@@ -294,6 +296,16 @@ func TestStatement(t *testing.T) {
 	}
 	if sum != cents(t, s.Balance[1]) {
 		t.Errorf("the statement does not add up: %d, not %s", sum, s.Balance[1])
+	}
+	read := 0 // by the codec of this module, which was made for other banks
+	for _, err := range camt.Codec().Decode(bytes.NewReader(got.text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read++
+	}
+	if read != len(s.Sums)+1 {
+		t.Errorf("%d records of an account and %d entries", read, len(s.Sums))
 	}
 }
 
