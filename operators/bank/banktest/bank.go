@@ -28,6 +28,7 @@ type Bank struct {
 	consents map[string]*Consent
 	order    []string // of consents, by age
 	faults   []*Fault
+	meter    meter
 	codes    map[string]*code
 	tokens   map[string]*token
 	logins   map[string]*Authorisation // of the pre-step
@@ -42,7 +43,7 @@ func New(c Config) (*Bank, error) {
 		return nil, fmt.Errorf("the bank's time zone: %w", err)
 	}
 	b := &Bank{config: c.withDefaults(), zone: zone, people: map[string]*Person{}, consents: map[string]*Consent{},
-		codes: map[string]*code{}, tokens: map[string]*token{}, logins: map[string]*Authorisation{}, blocked: map[string]bool{}}
+		codes: map[string]*code{}, tokens: map[string]*token{}, logins: map[string]*Authorisation{}, meter: meter{counts: Counts{Statuses: map[int]int{}}}, blocked: map[string]bool{}}
 	switch b.config.Approach {
 	case Redirect, OAuth2, Decoupled, Embedded:
 	default:

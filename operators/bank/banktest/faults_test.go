@@ -184,6 +184,7 @@ func TestSandbox(t *testing.T) {
 		{"GET", "/faults", "", `"count": 2`, 200},
 		{"DELETE", "/faults", "", "[]", 200},
 		{"GET", "/people", "", "anne.martin", 200},
+		{"GET", "/counts", "", `"requests": 1`, 200},
 		{"POST", "/consents/" + id + "/authorise", `{"person":"anne.martin","accounts":["` + iban + `"]}`, `"valid"`, 200},
 		{"POST", "/consents/" + id + "/authorise", `{"person":"anne.martin"}`, "the consent is valid", 409},
 		{"POST", "/consents/x/revoke", "", "no such thing", 404},
@@ -204,5 +205,29 @@ func TestSandbox(t *testing.T) {
 		if got := x.do(c.method, "/sandbox"+c.path, c.body); got.status != c.status || !strings.Contains(string(got.text), c.want) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, got.status, got.text)
 		}
+	}
+}
+
+// TestRate sees that a bank answers so many requests a second only, and counts them all.
+func TestRate(t *testing.T) {
+	x := open(t, banktest.Config{Rate: 20, Crowd: 3})
+	x.granted(banktest.CrowdID(3), offered)
+	refusals := 0
+	for range 40 {
+		if got := x.do("GET", "/v1/accounts", "", "PSU-IP-Address: 192.0.2.7"); got.status == 429 {
+			refusals++
+			if got.header.Get("Retry-After") != "1" {
+				t.Errorf("%v", got.header)
+			}
+		} else if len(got.list("accounts")) != 1 {
+			t.Errorf("%s", got.text)
+		}
+	}
+	if c := x.bank.Counts(); c.Requests != 41 || c.AtOnce != 1 || c.Statuses[429] != refusals || refusals == 0 || refusals > 21 {
+		t.Errorf("%+v, %d refusals", c, refusals)
+	}
+	time.Sleep(60 * time.Millisecond)
+	if got := x.do("GET", "/v1/accounts", "", "PSU-IP-Address: 192.0.2.7"); got.status != 200 {
+		t.Errorf("%s", got.text)
 	}
 }

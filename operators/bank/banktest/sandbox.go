@@ -3,7 +3,9 @@ package banktest
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -25,6 +27,7 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("DELETE /sandbox/faults", func(*http.Request, *order) (any, error) { b.Mend(); return b.Faults(), nil })
 	handle("GET /sandbox/clock", func(*http.Request, *order) (any, error) { return clockBody{b.Now()}, nil })
 	handle("POST /sandbox/clock", b.turnClock)
+	handle("GET /sandbox/counts", func(*http.Request, *order) (any, error) { return b.Counts(), nil })
 	handle("GET /sandbox/people", func(*http.Request, *order) (any, error) { return b.People(), nil })
 	for verb, yes := range map[string]bool{"block": true, "unblock": false} {
 		handle("POST /sandbox/blocked/{what}/"+verb, func(r *http.Request, _ *order) (any, error) {
@@ -53,6 +56,7 @@ func manual() map[string]string {
 		"GET, DELETE /sandbox/faults":                          "what goes wrong on purpose; end it",
 		"POST /sandbox/faults":                                 `let something go wrong: {"fault":{"kind":"slow","seconds":2,"path":"/transactions","skip":1,"count":3}}; kinds: slow, status (status, retryAfter, asDate), cut, dropped, html, huge (bytes), duplicate-pages, duplicate-operations, disorder, changing-ids, no-ids, flipped-signs, endless, loop, elsewhere (value), amount (value), currency (value), times, shortened (days)`,
 		"GET, POST /sandbox/clock":                             `what the bank's clock says; turn it on: {"advance":"2160h"}`,
+		"GET /sandbox/counts":                                  "how many requests there were, how many at once, and what was answered",
 		"GET /sandbox/people":                                  "customers and their accounts",
 		"POST /sandbox/blocked/{what}/block, unblock":          "the bank blocks the service for a customer, or a certificate by its number (hexadecimal)",
 		"GET /sandbox/consents":                                "all consents",
@@ -149,7 +153,7 @@ func (b *Bank) People() []PersonView {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := []PersonView{}
-	for _, id := range b.peopleIDs() {
+	for _, id := range slices.Sorted(maps.Keys(b.people)) {
 		p := PersonView{id, b.people[id].Name, b.blocked[id], []AccountView{}}
 		for _, a := range b.owned(&Consent{Person: id}) {
 			p.Accounts = append(p.Accounts, AccountView{a.ID, a.IBAN, a.Name, a.Owners, len(a.operations), a.Closed})

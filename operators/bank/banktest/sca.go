@@ -84,7 +84,10 @@ func (b *Bank) choices(c *Consent, a *Authorisation, lang string) (list []accoun
 	return list
 }
 
-func (b *Bank) peopleIDs() []string { return slices.Sorted(maps.Keys(b.people)) }
+// peopleIDs are the persons whom the pages name.
+func (b *Bank) peopleIDs() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.people)), func(id string) bool { return b.people[id].crowd })
+}
 
 // scaForm takes what the person says on either page.
 func (b *Bank) scaForm(w http.ResponseWriter, r *http.Request) {
