@@ -93,7 +93,7 @@ func (b *Bank) routes() (http.Handler, error) {
 func (b *Bank) now() time.Time { return b.config.Now().Add(b.ahead).In(b.zone) }
 
 // today is the bank's date. The lock is held.
-func (b *Bank) today() date { return dateOf(b.now()) }
+func (b *Bank) today() Date { return dateOf(b.now()) }
 
 // Now is what the sandbox's clock says.
 func (b *Bank) Now() time.Time {
@@ -102,19 +102,19 @@ func (b *Bank) Now() time.Time {
 	return b.now()
 }
 
-// date is a day, YYYY-MM-DD, which sorts as text.
-type date string
+// Date is a day, YYYY-MM-DD, which sorts as text.
+type Date string
 
-func dateOf(t time.Time) date { return date(t.Format(time.DateOnly)) }
+func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
 
 // parseDate reads a date that is one: "2026-02-30" is none.
-func parseDate(s string) (date, bool) {
+func parseDate(s string) (Date, bool) {
 	t, err := time.Parse(time.DateOnly, s)
 	return dateOf(t), err == nil
 }
 
 // add is the date so many days later.
-func (d date) add(days int) date {
+func (d Date) add(days int) Date {
 	t, err := time.Parse(time.DateOnly, string(d))
 	if err != nil {
 		return d
@@ -123,7 +123,7 @@ func (d date) add(days int) date {
 }
 
 // local is the date as a person reads it.
-func (d date) local(language string) string {
+func (d Date) local(language string) string {
 	t, err := time.Parse(time.DateOnly, string(d))
 	switch {
 	case err != nil:

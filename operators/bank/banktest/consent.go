@@ -209,11 +209,11 @@ func (b *Bank) settle(c *Consent) {
 	now := b.now()
 	switch c.Status {
 	case Received, Partially:
-		if now.Sub(c.Created) > unauthorisedFor || date(c.ValidUntil) < b.today() {
+		if now.Sub(c.Created) > unauthorisedFor || Date(c.ValidUntil) < b.today() {
 			b.become(c, Expired)
 		}
 	case Valid:
-		if date(c.ValidUntil) < b.today() || !c.Recurring && now.Sub(c.Authorised) > b.config.OneOff {
+		if Date(c.ValidUntil) < b.today() || !c.Recurring && now.Sub(c.Authorised) > b.config.OneOff {
 			b.become(c, Expired)
 		}
 	}

@@ -1,6 +1,7 @@
 package banktest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -123,17 +124,16 @@ func (b *Bank) Operations(iban string) (list []Operation) {
 // what was added.
 func (b *Bank) Add(iban string, o Operation) (Operation, error) {
 	err := b.changeAccount(iban, func(a *Account) error {
-		if o.Status == "" {
-			o.Status = "booked"
+		o.Status, o.Code = cmp.Or(o.Status, "booked"), cmp.Or(o.Code, "PMNT-CCRD-POSD")
+		o.Booked = cmp.Or(o.Booked, b.today())
+		o.Value = cmp.Or(o.Value, o.Booked)
+		for _, day := range []Date{o.Booked, o.Value} {
+			if _, isDate := parseDate(string(day)); !isDate {
+				return fmt.Errorf("%q is no date", day)
+			}
 		}
-		if o.Booked == "" {
-			o.Booked = b.today()
-		}
-		if o.Value == "" {
-			o.Value = o.Booked
-		}
-		if o.Code == "" {
-			o.Code = "PMNT-CCRD-POSD"
+		if o.Status != "booked" && o.Status != "pending" && o.Status != "information" {
+			return fmt.Errorf("%q is neither booked, pending nor information", o.Status)
 		}
 		one := o
 		a.add(&one)

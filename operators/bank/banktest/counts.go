@@ -11,7 +11,7 @@ import (
 // Counts is what the bank was asked for since it was opened, below /v1/.
 type Counts struct {
 	Requests int         `json:"requests"`
-	AtOnce   int         `json:"atOnce"` // the most at one time
+	AtOnce   int         `json:"atOnce"`   // the most at one time
 	Statuses map[int]int `json:"statuses"` // 0: a fault answered in the place of the bank
 }
 

@@ -50,6 +50,17 @@ func TestFaultsOfLists(t *testing.T) {
 	x := open(t, banktest.Config{PageSize: 10})
 	x.granted(banktest.Anne, offered)
 	x.header.Set("PSU-IP-Address", "192.0.2.7")
+	for range 2 { // a page that comes again is no second read
+		x.header.Del("PSU-IP-Address")
+		if err := x.bank.Break(banktest.Fault{Kind: banktest.Loop}); err != nil {
+			t.Fatal(err)
+		}
+		if s := x.pages(20); s.pages != 20 || s.last.status != 200 {
+			t.Errorf("%d pages, then %s", s.pages, s.last.text)
+		}
+		x.bank.Mend()
+	}
+	x.header.Set("PSU-IP-Address", "192.0.2.7")
 	good := x.pages(100)
 	if distinct(good.ids) != len(good.ids) || len(good.ids) < 25 {
 		t.Fatalf("%d operations", len(good.ids))
@@ -190,6 +201,8 @@ func TestSandbox(t *testing.T) {
 		{"POST", "/consents/x/revoke", "", "no such thing", 404},
 		{"GET", "/consents", "", iban, 200},
 		{"POST", "/accounts/" + iban + "/operations", `{"operation":{"amount":-1250,"party":"X","status":"pending"}}`, `"number": `, 200},
+		{"POST", "/accounts/" + iban + "/operations", `{"operation":{"bookingDate":"soon"}}`, "is no date", 409},
+		{"POST", "/accounts/" + iban + "/operations", `{"operation":{"status":"soon"}}`, "neither booked", 409},
 		{"POST", "/accounts/" + iban + "/book", `{"operation":{"number":1}}`, "no such thing", 404},
 		{"POST", "/accounts/" + iban + "/correct", `{"operation":{"number":1,"amount":5,"text":"corrected"}}`, "corrected", 200},
 		{"GET", "/accounts/" + iban + "/operations", "", "corrected", 200},
@@ -201,6 +214,7 @@ func TestSandbox(t *testing.T) {
 		{"POST", "/consents/" + id + "/refuse", "", "the consent is expired", 409},
 		{"POST", "/accounts/" + iban + "/close", "", "{}", 200},
 		{"POST", "/accounts/none/close", "", "no such thing", 404},
+		{"GET", "/accounts/none/operations", "", "no such thing", 404},
 	} {
 		if got := x.do(c.method, "/sandbox"+c.path, c.body); got.status != c.status || !strings.Contains(string(got.text), c.want) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, got.status, got.text)

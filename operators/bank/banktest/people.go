@@ -59,8 +59,8 @@ type Operation struct {
 	ID        string `json:"transactionId,omitempty"`  // transactionId, "" if the bank gives none
 	Reference string `json:"entryReference,omitempty"` // entryReference
 	Status    string `json:"status"`                   // "booked", "pending"; "information": a standing order
-	Booked    date   `json:"bookingDate"`              // of a pending one: entered
-	Value     date   `json:"valueDate"`
+	Booked    Date   `json:"bookingDate"`              // of a pending one: entered
+	Value     Date   `json:"valueDate"`
 	Amount    Cents  `json:"amount"` // below zero: it leaves the account
 	Party     string `json:"party"`
 	PartyIBAN string `json:"partyIban,omitempty"`
@@ -94,7 +94,7 @@ func (a *Account) add(o *Operation) {
 	a.operations = slices.Insert(a.operations, at, o)
 }
 
-func compare(a, b date) int {
+func compare(a, b Date) int {
 	switch {
 	case a < b:
 		return -1
@@ -115,7 +115,7 @@ func (a *Account) name(o *Operation) {
 }
 
 // populate invents persons and accounts, as they are on a day.
-func (b *Bank) populate(today date) {
+func (b *Bank) populate(today Date) {
 	for id, name := range map[string]string{Anne: "Anne Martin", Benoit: "Benoît Leroy", Claire: "Claire Leroy", David: "David Nguyen", Bulk: "Emma Grand", Nobody: "Farid Rien"} {
 		b.people[id] = &Person{ID: id, Name: name}
 	}

@@ -128,17 +128,18 @@ func TestPeriods(t *testing.T) {
 		status int
 		code   string
 	}{
-		"?dateFrom=" + x.ago(3):                                               {400, "FORMAT_ERROR"},
-		"?bookingStatus=some&dateFrom=" + x.ago(3):                            {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked":                                               {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&dateFrom=yesterday":                            {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&dateFrom=2026-01-01&dateTo=1":                  {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&dateTo=" + x.ago(4):  {400, "PERIOD_INVALID"},
-		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&itemsPerPage=0":      {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&pageIndex=-1":        {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&withBalance=perhaps": {400, "FORMAT_ERROR"},
-		"?bookingStatus=booked&entryReferenceFrom=x":                          {400, "RESOURCE_UNKNOWN"},
-		"?bookingStatus=booked&deltaList=true&entryReferenceFrom=x":           {400, "PARAMETER_NOT_CONSISTENT"},
+		"?dateFrom=" + x.ago(3):                                                         {400, "FORMAT_ERROR"},
+		"?bookingStatus=some&dateFrom=" + x.ago(3):                                      {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked":                                                         {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=yesterday":                                      {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=2026-01-01&dateTo=1":                            {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&dateTo=" + x.ago(4):            {400, "PERIOD_INVALID"},
+		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&itemsPerPage=0":                {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&pageIndex=9223372036854775807": {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&pageIndex=-1":                  {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&dateFrom=" + x.ago(3) + "&withBalance=perhaps":           {400, "FORMAT_ERROR"},
+		"?bookingStatus=booked&entryReferenceFrom=x":                                    {400, "RESOURCE_UNKNOWN"},
+		"?bookingStatus=booked&deltaList=true&entryReferenceFrom=x":                     {400, "PARAMETER_NOT_CONSISTENT"},
 	} {
 		refused(t, query, x.do("GET", at+query, ""), c.status, c.code)
 	}
@@ -202,7 +203,7 @@ func TestDeltas(t *testing.T) {
 	if n := x.all(at); n != 0 {
 		t.Errorf("%d that are not new", n)
 	}
-	added, err := x.bank.Add(iban, banktest.Operation{Amount: -1250, Party: "PHARMACIE", Text: "CARTE", Booked: "2026-11-01"})
+	added, err := x.bank.Add(iban, banktest.Operation{Amount: -1250, Party: "PHARMACIE", Text: "CARTE", Booked: banktest.Date(x.ago(20))})
 	if err != nil || added.ID == "" || added.Reference == "" {
 		t.Fatal(added, err)
 	}

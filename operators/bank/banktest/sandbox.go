@@ -41,7 +41,10 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("POST /sandbox/consents/{consent}/refuse", consent(b.Refuse))
 	handle("POST /sandbox/consents/{consent}/revoke", consent(b.Revoke))
 	handle("POST /sandbox/consents/{consent}/expire", consent(b.Expire))
-	handle("GET /sandbox/accounts/{iban}/operations", func(r *http.Request, _ *order) (any, error) { return b.Operations(r.PathValue("iban")), nil })
+	handle("GET /sandbox/accounts/{iban}/operations", func(r *http.Request, _ *order) (any, error) {
+		list := b.Operations(r.PathValue("iban"))
+		return list, b.changeAccount(r.PathValue("iban"), func(*Account) error { return nil }) // which must be there
+	})
 	handle("POST /sandbox/accounts/{iban}/operations", func(r *http.Request, o *order) (any, error) { return b.Add(r.PathValue("iban"), o.Operation) })
 	handle("POST /sandbox/accounts/{iban}/book", func(r *http.Request, o *order) (any, error) { return b.Book(r.PathValue("iban"), o.Operation.Number) })
 	handle("POST /sandbox/accounts/{iban}/correct", func(r *http.Request, o *order) (any, error) {

@@ -24,7 +24,6 @@ type scaView struct {
 	People            []string
 	Fault             string // key of a text
 	Back              string
-	Partially         bool
 }
 
 type accountView struct {
@@ -60,9 +59,11 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 		return nil, false
 	}
 	lang := b.set.language(r)
-	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: cmp.Or(c.Brand, c.Party), Until: date(c.ValidUntil).local(lang), PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
-		Second: c.Status == Partially, People: b.peopleIDs(), Partially: c.Status == Partially}
-	v.Person = a.Person
+	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: cmp.Or(c.Brand, c.Party), Until: Date(c.ValidUntil).local(lang), PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
+		Second: c.Status == Partially, People: b.peopleIDs(), Person: a.Person}
+	if c.Brand == "" && c.Party == anonymous {
+		v.Party = b.set.words[lang]["somebody"]
+	}
 	v.Balances = c.Access.Balances != nil || c.Access.AllPSD2+c.Access.AvailableWithBalance != ""
 	v.History = c.Access.Transactions != nil || c.Access.AllPSD2 != ""
 	if b.config.Approach == Redirect {
@@ -116,7 +117,11 @@ func (b *Bank) scaForm(w http.ResponseWriter, r *http.Request) {
 	case to != "":
 		http.Redirect(w, r, to, http.StatusSeeOther)
 	default:
-		b.showSCA(w, r, cmp.Or(map[bool]int{true: http.StatusUnprocessableEntity}[fault != ""], http.StatusOK), open, next, v)
+		status := http.StatusOK
+		if fault != "" {
+			status = http.StatusUnprocessableEntity
+		}
+		b.showSCA(w, r, status, open, next, v)
 	}
 }
 
