@@ -1,7 +1,6 @@
 package banktest_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -85,10 +84,12 @@ func (x *third) do(method, to, body string, headers ...string) answer {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	a := answer{status: got.StatusCode, header: got.Header, text: text}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	_ = d.Decode(&a.body) // where it is JSON
+	return parsed(got.StatusCode, got.Header, text)
+}
+
+func parsed(status int, header http.Header, text []byte) answer {
+	a := answer{status: status, header: header, text: text}
+	_ = json.Unmarshal(text, &a.body) // where it is JSON
 	return a
 }
 

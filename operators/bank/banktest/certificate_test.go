@@ -296,8 +296,14 @@ func TestIssued(t *testing.T) {
 func FuzzSignature(f *testing.F) {
 	f.Add(`keyId="SN=1,CA=CN=x,O=y",algorithm="rsa-sha256",headers="digest",signature="eA=="`, "SHA-256=x")
 	f.Add(`keyId="`, "=")
-	s := openSecured(f, true)
-	seal := s.issue(banktest.For{Organisation: organisation, Name: "Reader", Seal: true})
+	authority, err := banktest.NewAuthority(time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	seal, err := authority.Issue(time.Now(), banktest.For{Organisation: organisation, Name: "Reader", Seal: true})
+	if err != nil {
+		f.Fatal(err)
+	}
 	bank, err := banktest.New(banktest.Config{Signed: true})
 	if err != nil {
 		f.Fatal(err)
