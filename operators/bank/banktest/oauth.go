@@ -153,6 +153,7 @@ func (b *Bank) newCodeFor(ask oauthAsk, person, consent string) string {
 
 // loginPage is the pre-step: who is the person? It proves nothing about a consent.
 func (b *Bank) loginPage(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	b.mu.Lock()
 	a := b.logins[r.PathValue("id")]
 	v := &scaView{People: b.peopleIDs(), Action: r.URL.Path}
