@@ -36,8 +36,8 @@ func (s *server) adminRoutes(mux *http.ServeMux, allowed func(http.ResponseWrite
 	mux.HandleFunc("DELETE /admin/services/{id}/suspension", a.Only(a.DeleteSuspension))
 	mux.HandleFunc("PUT /admin/services/{id}/frequency", a.Only(a.PutFrequency))
 	mux.HandleFunc("DELETE /admin/services/{id}/frequency", a.Only(a.DeleteFrequency))
-	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(a.EndConsents))
-	mux.HandleFunc("DELETE /admin/persons/{name}", a.Only(a.Erase))
+	mux.HandleFunc("DELETE /admin/persons/{name}/consents", a.Only(s.endingBanks(a.EndConsents)))
+	mux.HandleFunc("DELETE /admin/persons/{name}", a.Only(s.endingBanks(a.Erase)))
 	mux.HandleFunc("POST /admin/invitations", a.Only(a.PostInvitation))
 
 	if s.receiver != nil { // a gateway that was opened to administer alone takes nobody in

@@ -77,6 +77,7 @@ func (g *gateway) erasure(person string, h *home.Home, a *accounts.Accounts, ope
 			func(ctx context.Context) error { return a.Remove(ctx, person) },
 			func(ctx context.Context) error { return g.removeTakeouts(ctx, person) },
 			func(ctx context.Context) error { return g.forgetMoney(ctx, person) },
+			func(ctx context.Context) error { return g.forgetBanks(ctx, person) },
 			func(ctx context.Context) error { return g.forgetSubject(ctx, person) },
 			func(ctx context.Context) error { return h.Delete(ctx, person) },
 		},

@@ -274,6 +274,9 @@ func peerService(signed *statement.Signed) (consent.Service, error) {
 func (s *server) eraseMoved(ctx context.Context, g *gateway, person string) (string, error) {
 	e := g.erasure(person, g.home, s.accounts, statement.OperatorID(s.visits.Own))
 	e.Remove = append([]func(context.Context) error{func(ctx context.Context) error {
+		if err := s.endBanks(ctx, person); err != nil {
+			return err
+		}
 		_, err := s.authority.EndAll(ctx, person, "the person has moved to another operator")
 		return err
 	}}, e.Remove...)

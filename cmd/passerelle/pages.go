@@ -64,6 +64,9 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err := s.openMoney(ctx, g, operator.Country); err != nil {
 		return err
 	}
+	if err := s.openBanks(ctx, g, c, issuer); err != nil {
+		return err
+	}
 	common := webui.Options{Brands: brands, Operator: operator.LegalName, Secure: strings.HasPrefix(issuer, "https://"), Log: s.log, Session: s.session}
 	if s.web, err = web.New(common, s.consentPages(g, operator.LegalName, issuer)); err != nil {
 		return err
@@ -82,7 +85,11 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, Money: s.money, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
+	banks, err := s.bankPages(c, operator.LegalName)
+	if err != nil {
+		return err
+	}
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, Money: s.money, Bank: banks, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
 		Catalogue: func() (*transfer.Catalogue, error) { return s.catalogue(operator.LegalName) }})
 	return err
 }

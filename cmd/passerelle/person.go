@@ -114,6 +114,9 @@ func (c *personRemove) Run(ctx context.Context, p *program) error {
 		if err := g.forgetMoney(ctx, c.Name); err != nil {
 			return fmt.Errorf("the account of %s is removed, but not when their money was looked through; try again: %w", c.Name, err)
 		}
+		if err := g.forgetBanks(ctx, c.Name); err != nil {
+			return fmt.Errorf("the account of %s is removed, but not their connections with banks; try again: %w", c.Name, err)
+		}
 		if err := g.forgetSubject(ctx, c.Name); err != nil {
 			return fmt.Errorf("the account of %s is removed, but not their pseudonyms; try again: %w", c.Name, err)
 		}

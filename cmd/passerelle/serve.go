@@ -33,6 +33,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/peer"
 	operatorsweb "github.com/passerelle-cloud/passerelle/operators/web"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
+	transferbank "github.com/passerelle-cloud/passerelle/transfer/bank"
 	"github.com/passerelle-cloud/passerelle/transfer/money"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 	transferweb "github.com/passerelle-cloud/passerelle/transfer/web"
@@ -54,6 +55,7 @@ type serveCommand struct {
 	Local      bool     `help:"Let services be on this machine, for trying things out: their keys and events may be at private addresses." env:"PASSERELLE_LOCAL"`
 	pageFlags
 	switchFlags
+	bankFlags
 	LogJSON bool `name:"log-json" help:"Log in JSON." env:"PASSERELLE_LOG_JSON"`
 }
 
@@ -129,10 +131,11 @@ type server struct {
 	psd2      *x509.CertPool // who issues certificates to payment service providers; nil: nobody
 	data      *api.API
 	money     *money.Money
-	peers     *peer.Directory // the operators that are trusted
-	visits    *peer.Clients   // how we call them
-	sender    *move.Sender    // lets persons leave
-	receiver  *move.Receiver  // lets persons come, and ask has another operator asked
+	banks     *transferbank.Banks // nil: there are none
+	peers     *peer.Directory     // the operators that are trusted
+	visits    *peer.Clients       // how we call them
+	sender    *move.Sender        // lets persons leave
+	receiver  *move.Receiver      // lets persons come, and ask has another operator asked
 	ask       func(ctx context.Context, person, operator string) (string, error)
 	dav       *dav.Handler
 	mux       *http.ServeMux                                   // the routes

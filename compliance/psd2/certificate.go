@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
 	"errors"
@@ -152,23 +153,23 @@ func Facts(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) *cons
 	return f
 }
 
+// StatementOf is the PSD2 statement of a certificate.
+func StatementOf(leaf *x509.Certificate) (*Statement, error) {
+	at := slices.IndexFunc(leaf.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidStatements) })
+	if at < 0 {
+		return nil, errNoStatement
+	}
+	return ParseStatements(leaf.Extensions[at].Value)
+}
+
 // read reads who a certificate is of.
 func read(f *consent.CertificateFacts, leaf *x509.Certificate) error {
 	if key, ok := leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < leastRSA {
 		return fmt.Errorf("its RSA key has less than %d bits", leastRSA)
 	}
-	var statement *Statement
-	for _, e := range leaf.Extensions {
-		if !e.Id.Equal(oidStatements) {
-			continue
-		}
-		var err error
-		if statement, err = ParseStatements(e.Value); err != nil {
-			return err
-		}
-	}
-	if statement == nil {
-		return errNoStatement
+	statement, err := StatementOf(leaf)
+	if err != nil {
+		return err
 	}
 	f.Roles, f.Authority = statement.Roles, statement.AuthorityID
 	for _, name := range leaf.Subject.Names {

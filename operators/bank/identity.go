@@ -29,6 +29,19 @@ type Certificate struct {
 	Key   crypto.Signer
 }
 
+// Leaf is our own certificate in a file of PEM, before its key is known.
+func Leaf(text []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, fmt.Errorf("%w: it does not begin with a certificate in PEM", formats.ErrInvalid)
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a certificate: %w", formats.ErrInvalid, err)
+	}
+	return leaf, nil
+}
+
 // ParseCertificate reads a certificate and what is between it and a root, in PEM, and holds it against its key. Errors
 // wrap [formats.ErrInvalid].
 func ParseCertificate(text []byte, key crypto.Signer) (*Certificate, error) {

@@ -80,7 +80,7 @@ func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
 	must(err)
 	r.queue, err = jobs.New(t.Context(), db, jobs.Config{})
 	must(err)
-	r.options = bank.Options{DB: db, Authority: r.authority.Authority, Banks: []*atbank.Client{client}, Box: box, Queue: r.queue, Return: "https://gateway.example/banks/back",
+	r.options = bank.Options{DB: db, Authority: r.authority.Authority, Banks: []*atbank.Client{client}, Box: box, Queue: r.queue, Grace: time.Microsecond, Return: "https://gateway.example/banks/back",
 		Home: bank.Home{Change: r.change, Drop: r.drop}}
 	r.banks, err = bank.Open(t.Context(), r.options)
 	must(err)

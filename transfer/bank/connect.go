@@ -211,10 +211,6 @@ func (b *Banks) arrive(ctx context.Context, s *stored, bank *atbank.Client, p at
 	return &s.Connection, nil, b.save(ctx, s)
 }
 
-// comesBack is how long the person who was at the bank has to ask for what it has, which reads more; see [Banks.Ask]. After
-// that it is read without them.
-const comesBack = 2 * time.Minute
-
 // connected notes a consent that is valid now. A former one has ended at most banks; all are told.
 func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c atbank.Consent) (*Connection, *Step, error) {
 	now := time.Now().UTC()
@@ -228,7 +224,7 @@ func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c
 			s.Until = end.UTC()
 		}
 	}
-	s.visit, s.secret.Begun, s.Due = "", nil, now.Add(comesBack)
+	s.visit, s.secret.Begun, s.Due = "", nil, now.Add(b.o.Grace)
 	return &s.Connection, nil, b.save(ctx, s)
 }
 

@@ -51,7 +51,7 @@ func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.V
 	}
 	page.Failed = t
 	var to []string
-	if p := w.opt.Bank.Profile(page.Bank); p != nil {
+	if p := w.profile(page.Bank); p != nil {
 		to = p.Places()
 	}
 	w.Render(rw, r, v, webui.Page{Template: "connection", Title: "connection.title", Section: "bank", Status: status, Script: "connection", Live: true, FormsTo: to, Data: page})
@@ -155,7 +155,7 @@ func (w *Web) Refresh(rw http.ResponseWriter, r *http.Request) {
 // Again sends the person to their bank, to authenticate again.
 func (w *Web) Again(rw http.ResponseWriter, r *http.Request) {
 	w.at(rw, r, func(v *webui.Visitor, id string) (*banks.Step, error) {
-		return w.opt.Bank.Banks.Again(r.Context(), v.Person, id, w.now().AddDate(0, 0, usualPeriod), w.presence(r, v))
+		return w.opt.Bank.Banks.Again(r.Context(), v.Person, id, time.Now().AddDate(0, 0, usualPeriod), w.presence(r, v))
 	})
 }
 

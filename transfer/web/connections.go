@@ -17,11 +17,9 @@ import (
 
 // BankOptions are what the pages on which persons connect their banks need.
 type BankOptions struct {
-	Banks   *banks.Banks                    // nil: no bank can be connected here
-	Address func(r *http.Request) string    // of the person's device
-	Name    func(host string) string        // of the operator who reads, as persons know it
-	Clock   func() time.Time                // nil: the system's
-	Profile func(id string) *atbank.Profile // nil: it is not known any more
+	Banks    *banks.Banks                 // nil: no bank can be connected here
+	Address  func(r *http.Request) string // of the person's device
+	Operator string                       // the legal name of the operator who reads
 }
 
 // connection is a bank that a person has connected, as pages show it.
@@ -37,17 +35,20 @@ type connection struct {
 // soonDays is how long before its end persons are told that they have to authenticate again.
 const soonDays = 14
 
-func (w *Web) now() time.Time {
-	if c := w.opt.Bank.Clock; c != nil {
-		return c()
+// profile is that of a bank; nil: it is not known any more.
+func (w *Web) profile(id string) *atbank.Profile {
+	for _, p := range w.opt.Bank.Banks.Profiles() {
+		if p.ID == id {
+			return &p
+		}
 	}
-	return time.Now()
+	return nil
 }
 
 func (w *Web) shown(c banks.Connection) connection {
-	now := w.now()
+	now := time.Now()
 	s := connection{Connection: c, Name: c.Bank, Days: c.DaysLeft(now), Ended: c.State == banks.Declined || c.State == banks.Ending || c.State == banks.Disconnected}
-	if p := w.opt.Bank.Profile(c.Bank); p != nil {
+	if p := w.profile(c.Bank); p != nil {
 		s.Name = p.Name
 	}
 	s.Soon = c.State == banks.Connected && s.Days < soonDays
@@ -148,15 +149,15 @@ func matches(p atbank.Profile, query string) bool {
 
 // wish shows what one bank would be asked for.
 func (w *Web) wish(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, id string, page connecting, status int) {
-	p := w.opt.Bank.Profile(id)
+	p := w.profile(id)
 	if p == nil {
 		w.Message(rw, r, v, http.StatusNotFound, "not-found")
 		return
 	}
-	page.Bank, page.Operator = p, w.opt.Bank.Name(r.Host)
+	page.Bank, page.Operator = p, w.opt.Bank.Operator
 	for _, days := range periods {
 		if most := p.Limits.SCADays; most == 0 || days <= most {
-			page.Periods = append(page.Periods, period{days, w.now().AddDate(0, 0, days), days == usualPeriod})
+			page.Periods = append(page.Periods, period{days, time.Now().AddDate(0, 0, days), days == usualPeriod})
 		}
 	}
 	if !slices.ContainsFunc(page.Periods, func(p period) bool { return p.On }) && len(page.Periods) > 0 {
@@ -193,7 +194,7 @@ func (w *Web) Connect(rw http.ResponseWriter, r *http.Request) {
 			days = d
 		}
 	}
-	wish.Until = w.now().AddDate(0, 0, days)
+	wish.Until = time.Now().AddDate(0, 0, days)
 	purpose, err := w.Text(v.Language, "connect.purpose")
 	if err != nil {
 		w.Fail(rw, r, v, err)
