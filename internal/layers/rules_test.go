@@ -31,7 +31,7 @@ var rules = []rule{
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
-	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
+	{"transfer/api", []string{"transfer", "transfer/money", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
 	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
 	{"transfer/money", []string{"transfer", "formats", "formats/reconcile", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/web", []string{"transfer", "transfer/money", "transfer/move", "formats", "formats/reconcile", "internal/webui", "operators"}},
