@@ -22,10 +22,25 @@ const (
 	PersonalData       Kind = "personal_data"
 	AccountInformation Kind = "account_information" // bank accounts, PSD2 article 67
 	InstanceMove       Kind = "instance_move"       // everything, to another operator
+	Answer             Kind = "answer"              // what is computed here from data, and not the data
 )
 
 // Kinds returns the types that authorization_details may have.
-func Kinds() []Kind { return []Kind{PersonalData, AccountInformation, InstanceMove} }
+func Kinds() []Kind { return []Kind{PersonalData, AccountInformation, InstanceMove, Answer} }
+
+// Question is something that a service can have answered without seeing what the answer is made of.
+type Question string
+
+// ReimbursementsOverdue asks for how many reimbursements of health expenses a person waits too long, and how much they are.
+const ReimbursementsOverdue Question = "reimbursements_overdue"
+
+// Sources are the datasets that an answer says something of.
+func (q Question) Sources() []formats.Dataset {
+	if q == ReimbursementsOverdue {
+		return []formats.Dataset{formats.Health}
+	}
+	return nil
+}
 
 // Action is what a service wants to do.
 type Action string
@@ -42,8 +57,11 @@ const (
 // Detail is one thing that a service asks for, or got: an element of authorization_details (RFC 9396). What a person
 // granted has the same form as what was asked, and holds no more.
 type Detail struct {
-	Type Kind `json:"type" validate:"required,oneof=personal_data account_information instance_move"`
-	// Datasets that are asked for; of account_information it is "bank", and may be left out.
+	Type Kind `json:"type" validate:"required,oneof=personal_data account_information instance_move answer"`
+	// Questions that are to be answered: of an answer, and of nothing else.
+	Questions []Question `json:"questions,omitempty" validate:"required_if=Type answer,excluded_unless=Type answer,max=10,unique,dive,oneof=reimbursements_overdue"`
+	// Datasets that are asked for; of account_information it is "bank", and may be left out. Of an answer they follow from the
+	// questions: the service sees nothing of them.
 	Datasets []formats.Dataset `json:"datasets,omitempty" validate:"required_if=Type personal_data,max=15,unique,dive,dataset"`
 	// Optional are those of the datasets without which the service works as well.
 	Optional []formats.Dataset `json:"optional,omitempty" validate:"max=15,unique,dive,dataset"`
@@ -191,6 +209,9 @@ func (d *Detail) complete(now time.Time) (faults []string) {
 			d.Expires = now.Add(moveTime)
 		}
 	}
+	if d.Type == Answer {
+		faults = append(faults, d.completeAnswer()...)
+	}
 	if len(d.Actions) == 0 {
 		d.Actions = []Action{Read}
 	}
@@ -219,6 +240,34 @@ func (d *Detail) complete(now time.Time) (faults []string) {
 	}
 	if d.NoRecipients && len(d.Recipients) > 0 {
 		faults = append(faults, "no_recipients contradicts recipients")
+	}
+	return faults
+}
+
+// completeAnswer sets what follows from the questions, and refuses what would be about records.
+func (d *Detail) completeAnswer() (faults []string) {
+	var sources []formats.Dataset
+	for _, q := range d.Questions {
+		for _, set := range q.Sources() {
+			if !slices.Contains(sources, set) {
+				sources = append(sources, set)
+			}
+		}
+	}
+	if len(d.Datasets) == 0 {
+		d.Datasets = sources
+	}
+	if len(d.Actions) == 0 {
+		d.Actions = []Action{Compute}
+	}
+	if !slices.Equal(d.Datasets, sources) {
+		faults = append(faults, "datasets of an answer follow from its questions; leave them out")
+	}
+	if !slices.Equal(d.Actions, []Action{Compute}) {
+		faults = append(faults, "actions of an answer is compute alone")
+	}
+	if len(d.Optional) > 0 || len(d.Fields) > 0 || len(d.Accounts) > 0 || d.From != "" || d.To != "" {
+		faults = append(faults, "an answer has neither optional, fields, accounts, from nor to: no record leaves")
 	}
 	return faults
 }
@@ -253,6 +302,9 @@ func (d *Detail) within(asked *Detail) error {
 			return fmt.Errorf("the account %q was not asked for", a)
 		}
 	}
+	if q := notIn(d.Questions, asked.Questions); q != "" {
+		return fmt.Errorf("the question %q was not asked", q)
+	}
 	if d.From < asked.From || asked.To != "" && (d.To == "" || d.To > asked.To) {
 		return errors.New("the period is longer than what was asked")
 	}
@@ -280,6 +332,9 @@ func (d Detail) asAsked(asked *Detail) Detail {
 	out.Datasets, out.Fields, out.Accounts, out.From, out.To, out.Expires = d.Datasets, maps.Clone(d.Fields), d.Accounts, d.From, d.To, d.Expires
 	if len(d.Actions) > 0 {
 		out.Actions = d.Actions
+	}
+	if len(d.Questions) > 0 {
+		out.Questions = d.Questions
 	}
 	maps.DeleteFunc(out.Fields, func(s formats.Dataset, _ []string) bool { return !slices.Contains(d.Datasets, s) })
 	out.Optional = slices.DeleteFunc(slices.Clone(asked.Optional), func(s formats.Dataset) bool { return !slices.Contains(d.Datasets, s) })

@@ -23,7 +23,8 @@ type Access struct {
 	Service  string
 	Datasets []formats.Dataset // each must be covered; of Carry there are none: it is everything
 	Action   Action
-	Present  bool // the person asked for it just now, and there is evidence of it
+	Question Question // of Compute: what is to be answered
+	Present  bool     // the person asked for it just now, and there is evidence of it
 	// Certificate is the one for payment services with which the service came; nil: none.
 	Certificate *CertificateFacts
 	Token       string // SHA-256, hexadecimal, of the token that it is asked for with; "": not known
@@ -114,7 +115,7 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 	if err != nil {
 		return nil, err
 	}
-	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action, Token: x.Token, Session: p.session, Present: x.Present})}, nil
+	return []ledger.Event{p.event("access.begun", x.names(), strings.Join(packs, ", "), accessDetail{Access: p.id, Action: x.Action, Question: x.Question, Token: x.Token, Session: p.session, Present: x.Present})}, nil
 }
 
 func (x *Access) names() string {
@@ -138,7 +139,7 @@ func covering(details []Detail, x Access, now time.Time) (list []Detail) {
 	held := 0
 	for _, set := range x.Datasets {
 		for _, d := range details {
-			if d.Type != InstanceMove && slices.Contains(d.Datasets, set) && slices.Contains(d.Actions, x.Action) && now.Before(d.Expires) {
+			if slices.Contains(d.Datasets, set) && d.covers(x, now) {
 				held++
 				break
 			}
@@ -148,7 +149,7 @@ func covering(details []Detail, x Access, now time.Time) (list []Detail) {
 		return nil
 	}
 	for _, d := range details {
-		if d.Type == InstanceMove || !slices.Contains(d.Actions, x.Action) || !now.Before(d.Expires) {
+		if !d.covers(x, now) {
 			continue
 		}
 		// What the detail holds besides is not asked for now.
@@ -160,20 +161,28 @@ func covering(details []Detail, x Access, now time.Time) (list []Detail) {
 	return list
 }
 
+// covers reports whether a detail allows an access, to those of its datasets that are asked for. An answer allows its questions and
+// no record, and nothing else allows a question.
+func (d *Detail) covers(x Access, now time.Time) bool {
+	return d.Type != InstanceMove && slices.Contains(d.Actions, x.Action) && now.Before(d.Expires) &&
+		(d.Type == Answer) == (x.Question != "") && (x.Question == "" || slices.Contains(d.Questions, x.Question))
+}
+
 // accessDetail is the detail of an access's events.
 type accessDetail struct {
-	Access   string `json:"access"`
-	Action   Action `json:"action,omitempty"`
-	Token    string `json:"token,omitempty"`
-	Session  string `json:"session,omitempty"`
-	Present  bool   `json:"present,omitempty"`
-	Withheld int64  `json:"withheld,omitempty"`
-	Form     string `json:"form,omitempty"`
-	Source   string `json:"source,omitempty"`
-	Records  *int64 `json:"records,omitempty"`
-	Bytes    *int64 `json:"bytes,omitempty"`
-	SHA256   string `json:"sha256,omitempty"`
-	Outcome  string `json:"outcome,omitempty"`
+	Access   string   `json:"access"`
+	Action   Action   `json:"action,omitempty"`
+	Question Question `json:"question,omitempty"`
+	Token    string   `json:"token,omitempty"`
+	Session  string   `json:"session,omitempty"`
+	Present  bool     `json:"present,omitempty"`
+	Withheld int64    `json:"withheld,omitempty"`
+	Form     string   `json:"form,omitempty"`
+	Source   string   `json:"source,omitempty"`
+	Records  *int64   `json:"records,omitempty"`
+	Bytes    *int64   `json:"bytes,omitempty"`
+	SHA256   string   `json:"sha256,omitempty"`
+	Outcome  string   `json:"outcome,omitempty"`
 }
 
 func (p *Permit) event(what, dataset, packs string, detail accessDetail) ledger.Event {

@@ -135,7 +135,7 @@ func (s *server) openConsent(ctx context.Context, g *gateway, c *serveCommand, i
 	if err := s.openPages(ctx, g, c, issuer); err != nil {
 		return err
 	}
-	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics, Certificate: s.certificate,
+	s.data = api.New(api.Options{Authority: s.authority, Caller: s.caller, Denied: s.denied, Codecs: codecs(), Log: s.log, Stat: s.metrics, Certificate: s.certificate, Overdue: s.money.Overdue,
 		Renew: func(id string) string { return issuer + "/consents/" + url.PathEscape(id) + "/again" },
 		Instance: func(ctx context.Context, person string) (transfer.Reader, error) {
 			instance, err := openInstance(ctx, g, person, false)

@@ -7,13 +7,9 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer/money"
 )
 
-// openMoney opens what makes sense of persons' money, by the rules of the operator's country.
+// openMoney opens what makes sense of persons' money, by the rules of their accounts' country, or else of the operator's.
 func (s *server) openMoney(ctx context.Context, g *gateway, country string) (err error) {
-	rules, err := reconcile.RulesFor(country)
-	if err != nil {
-		return err
-	}
-	s.money, err = money.Open(ctx, s.db, s.jobs, money.Options{Rules: rules, Persons: g.persons, Instance: func(ctx context.Context, person string) (money.Instance, error) {
+	s.money, err = money.Open(ctx, s.db, s.jobs, money.Options{Rules: reconcile.RulesFor, Country: country, Persons: g.persons, Instance: func(ctx context.Context, person string) (money.Instance, error) {
 		h, err := g.openHome(ctx)
 		if err != nil {
 			return money.Instance{}, err

@@ -47,6 +47,7 @@ func (s *server) routes() http.Handler {
 
 	// Services read what they were granted.
 	mux.HandleFunc("GET /data/changes", s.data.Changes)
+	mux.HandleFunc("GET /data/answers/{question}", s.data.Answer)
 	mux.HandleFunc("GET /data/{dataset}", s.data.Dataset)
 	mux.HandleFunc("GET /data/{dataset}/{id}", s.data.Record)
 	mux.HandleFunc("GET /data/{dataset}/{id}/content", s.data.Content)

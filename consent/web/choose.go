@@ -78,6 +78,9 @@ func chosen(details []consent.Detail, form url.Values, now time.Time) []consent.
 
 func one(d consent.Detail, suffix string, form url.Values, now time.Time) consent.Detail {
 	granted := d
+	if d.Type == consent.Answer {
+		return oneAnswer(d, suffix, form, now)
+	}
 	granted.Datasets, granted.Fields = nil, nil
 	for _, name := range d.Datasets {
 		if !slices.Contains(form["sets"+suffix], string(name)) {
@@ -108,6 +111,25 @@ func one(d consent.Detail, suffix string, form url.Values, now time.Time) consen
 		granted.Accounts = nil
 	}
 	granted.From, granted.To = later(d.From, form.Get("from"+suffix)), sooner(d.To, form.Get("to"+suffix))
+	granted.Expires = until(form.Get("until"), d.Expires, now)
+	return granted
+}
+
+// oneAnswer is what of an answer a person ticked.
+func oneAnswer(d consent.Detail, suffix string, form url.Values, now time.Time) consent.Detail {
+	granted := d
+	granted.Questions, granted.Datasets = nil, nil
+	for _, q := range d.Questions {
+		if !slices.Contains(form["questions"+suffix], string(q)) {
+			continue
+		}
+		granted.Questions = append(granted.Questions, q)
+		for _, set := range q.Sources() {
+			if !slices.Contains(granted.Datasets, set) {
+				granted.Datasets = append(granted.Datasets, set)
+			}
+		}
+	}
 	granted.Expires = until(form.Get("until"), d.Expires, now)
 	return granted
 }

@@ -19,6 +19,7 @@ type asked struct {
 	Sets       []set
 	Countries  []string
 	Move       bool
+	Answer     bool
 	Continuous bool
 }
 
@@ -44,13 +45,16 @@ type notice struct {
 func shown(details []consent.Detail, lang string) []asked {
 	list := make([]asked, len(details))
 	for i, d := range details {
-		a := asked{Detail: d, Index: i, Move: d.Type == consent.InstanceMove, Continuous: d.Frequency == "continuous", Language: lang, Said: d.Purpose.Text[lang]}
+		a := asked{Detail: d, Index: i, Move: d.Type == consent.InstanceMove, Answer: d.Type == consent.Answer, Continuous: d.Frequency == "continuous", Language: lang, Said: d.Purpose.Text[lang]}
 		for _, other := range []string{"en", "fr"} {
 			if a.Said == "" {
 				a.Language, a.Said = other, d.Purpose.Text[other]
 			}
 		}
 		for _, name := range d.Datasets {
+			if a.Answer {
+				break // it sees nothing of them
+			}
 			a.Sets = append(a.Sets, set{name, slices.Contains(d.Optional, name), d.Fields[name]})
 		}
 		if d.ThirdCountry != nil {

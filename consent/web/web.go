@@ -22,7 +22,7 @@ import (
 var files embed.FS
 
 // version names the pages as they are, in what is kept of a decision. It changes with them.
-const version = "2026-11-24.2"
+const version = "2026-11-29.1"
 
 // Options are what the pages need. All must be set but Looked and Overdue.
 type Options struct {

@@ -32,7 +32,7 @@ var rules = []rule{
 
 	// What moves data. Adapters and codecs are handed to it.
 	{"transfer", []string{"consent", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/extsort", "internal/jobs", "internal/sqldb", "operators"}},
-	{"transfer/api", []string{"transfer", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
+	{"transfer/api", []string{"transfer", "transfer/money", "transfer/move", "consent", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/strict", "operators"}},
 	{"transfer/move", []string{"transfer", "consent/ledger", "formats", "formats/archive", "formats/statement", "internal/problem", "internal/sqldb", "operators"}},
 	{"transfer/money", []string{"transfer", "formats", "formats/reconcile", "internal/jobs", "internal/sqldb", "operators"}},
 	{"transfer/bank", []string{"consent", "formats", "internal/jobs", "internal/seal", "internal/sqldb", "operators/bank"}},

@@ -22,6 +22,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/problem"
 	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/money"
 )
 
 // Options are what the interface needs. Authority, Caller, Denied and Instance must be set.
@@ -32,6 +33,8 @@ type Options struct {
 	Denied func(http.ResponseWriter, *http.Request, error)
 	// Instance opens the instance of a person.
 	Instance func(ctx context.Context, person string) (transfer.Reader, error)
+	// Overdue answers how much a person waits for; nil: nothing is answered.
+	Overdue func(ctx context.Context, person string) (money.Overdue, error)
 	// Certificate is what a request's certificate for payment services says; nil: it is not looked at.
 	Certificate func(*http.Request) *consent.CertificateFacts
 	// Renew is where a person gives a consent again; nil: nowhere.
@@ -76,6 +79,8 @@ type reading struct {
 	r       *http.Request
 	consent *consent.Consent
 	from    transfer.Reader
+	// question is what is to be answered; "": records are read.
+	question consent.Question
 }
 
 // begin finds out who asks for whose data, or answers why not.
@@ -101,7 +106,7 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) (*reading, bool) {
 
 // permit asks for the permit, without which nothing is read, or answers why there is none.
 func (q *reading) permit(action consent.Action, datasets ...formats.Dataset) (*flow, transfer.Fetch, bool) {
-	access := consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action, Token: tokenHash(q.r), Present: present(q.r)}
+	access := consent.Access{Consent: q.consent.ID, Service: q.consent.Service, Datasets: datasets, Action: action, Question: q.question, Token: tokenHash(q.r), Present: present(q.r)}
 	if q.opt.Certificate != nil {
 		access.Certificate = q.opt.Certificate(q.r)
 	}

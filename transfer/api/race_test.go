@@ -23,6 +23,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/transfer"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
+	"github.com/passerelle-cloud/passerelle/transfer/money"
 )
 
 // TestNoByteAfterAWithdrawal lets grants, reads and withdrawals race, on SQLite at one gateway and on PostgreSQL at three,
@@ -188,9 +189,13 @@ func handler(f *consenttest.Fixture, instance transfer.Reader) http.Handler {
 		},
 		Instance: func(context.Context, string) (transfer.Reader, error) { return instance, nil },
 		Codecs:   codecs(),
+		Overdue: func(_ context.Context, person string) (money.Overdue, error) {
+			return money.Overdue{AsOf: "2026-11-02", Count: 2, Amounts: []formats.Amount{{Currency: "EUR", Amount: "61.50"}}}, nil
+		},
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /data/changes", a.Changes)
+	mux.HandleFunc("GET /data/answers/{question}", a.Answer)
 	mux.HandleFunc("GET /data/{dataset}", a.Dataset)
 	mux.HandleFunc("GET /data/{dataset}/{id}", a.Record)
 	mux.HandleFunc("GET /data/{dataset}/{id}/content", a.Content)

@@ -40,7 +40,9 @@ type Options struct {
 	Instance func(ctx context.Context, person string) (Instance, error)
 	// Persons are all who have an instance here.
 	Persons func(ctx context.Context) ([]string, error)
-	Rules   *reconcile.Rules
+	// Rules are those of a country (ISO 3166-1 alpha-2; "": it is not known), such as [reconcile.RulesFor].
+	Rules   func(country string) (*reconcile.Rules, error)
+	Country string           // of who has no account with an IBAN; "": it is not known
 	Every   time.Duration    // how often it is looked whether something changed; 0: ten minutes
 	Now     func() time.Time // nil: the clock
 }

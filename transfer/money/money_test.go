@@ -45,14 +45,10 @@ func newGateway(t *testing.T, db *sqldb.DB, from operators.Source) *gateway {
 		t.Fatal(err)
 	}
 	g.alice = g.person(alice, from)
-	rules, err := reconcile.RulesFor("FR")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if g.queue, err = jobs.New(t.Context(), db, jobs.Config{Poll: 50 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
-	g.Money, err = money.Open(t.Context(), db, g.queue, money.Options{Rules: rules, Every: 100 * time.Millisecond, Now: func() time.Time { return g.now },
+	g.Money, err = money.Open(t.Context(), db, g.queue, money.Options{Rules: reconcile.RulesFor, Country: "FR", Every: 100 * time.Millisecond, Now: func() time.Time { return g.now },
 		Persons: func(context.Context) ([]string, error) { return []string{alice, "gone"}, nil },
 		Instance: func(ctx context.Context, person string) (money.Instance, error) {
 			i, err := g.home.Instance(ctx, person)

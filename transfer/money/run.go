@@ -38,7 +38,18 @@ type looked struct {
 	dates      map[reconcile.Ref]string
 	matches    []Match
 	alerts     []Alert
-	older      bool // there is more than is compared
+	countries  map[string]int // of accounts
+	older      bool           // there is more than is compared
+}
+
+// country is where most of the accounts are; "" if none says it.
+func (l *looked) country() (most string) {
+	for country, n := range l.countries {
+		if before := l.countries[most]; n > before || n == before && country < most {
+			most = country
+		}
+	}
+	return most
 }
 
 // Run looks through a person's money now. What changes nothing writes nothing. The error wraps [ErrMeanwhile],
@@ -64,7 +75,11 @@ func (m *Money) run(ctx context.Context, person string) (ran Ran, err error) {
 	if err != nil {
 		return ran, err
 	}
-	in := reconcile.Input{Operations: l.operations, Bills: l.bills, Corrections: corrections(l.matches), Rules: m.opt.Rules}
+	rules, err := m.opt.Rules(cmp.Or(l.country(), m.opt.Country))
+	if err != nil {
+		return ran, err
+	}
+	in := reconcile.Input{Operations: l.operations, Bills: l.bills, Corrections: corrections(l.matches), Rules: rules}
 	result := reconcile.Run(in)
 	list, err := l.changes(&result, reconcile.Alerts(in, result, m.opt.Now()), m.today())
 	if err != nil {
@@ -109,7 +124,7 @@ func corrections(matches []Match) (list []reconcile.Correction) {
 
 // look reads an instance, page by page.
 func look(ctx context.Context, from Instance) (*looked, error) {
-	l := &looked{links: map[reconcile.Ref][]string{}, dates: map[reconcile.Ref]string{}}
+	l := &looked{countries: map[string]int{}, links: map[reconcile.Ref][]string{}, dates: map[reconcile.Ref]string{}}
 	for _, d := range append(datasets(), formats.Bank) {
 		for line, err := range from.Dataset(ctx, d, "") {
 			if err != nil {
@@ -135,6 +150,11 @@ func look(ctx context.Context, from Instance) (*looked, error) {
 // add takes a record in, if it is about money. What cannot be read is left for who shows it to say.
 func (l *looked) add(line operators.Line, r formats.Record) {
 	switch r.Kind {
+	case formats.KindAccount:
+		account, err := formats.BodyAs[formats.BankAccount](r)
+		if err == nil && len(account.IBAN) > 2 {
+			l.countries[account.IBAN[:2]]++
+		}
 	case formats.KindOperation:
 		l.operation(r)
 	case formats.KindBill:
