@@ -96,6 +96,8 @@ func (s *server) flags(to io.Writer) *flag.FlagSet {
 	f.BoolVar(&c.RelativeLinks, "relative-links", false, "give links without scheme and host")
 	f.BoolVar(&c.Problems, "problems", false, "give errors as application/problem+json, not as tppMessages")
 	f.IntVar(&c.Operations, "operations", 200, "operations on each of the five accounts of emma.grand")
+	f.IntVar(&c.Crowd, "crowd", 0, "so many more customers: person-0001, person-0002, …")
+	f.Float64Var(&c.Rate, "rate", 0, "requests a second that are answered; 0: all")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides about everything that is invented")
 	f.StringVar(&c.State, "state", "", "file that keeps consents over a restart")
 	f.StringVar(&s.cert, "tls-cert", "", "certificate to serve HTTPS with")

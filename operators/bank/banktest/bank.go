@@ -28,6 +28,7 @@ type Bank struct {
 	consents map[string]*Consent
 	order    []string // of consents, by age
 	faults   []*Fault
+	meter    meter
 	codes    map[string]*code
 	tokens   map[string]*token
 	logins   map[string]*Authorisation // of the pre-step
@@ -42,7 +43,7 @@ func New(c Config) (*Bank, error) {
 		return nil, fmt.Errorf("the bank's time zone: %w", err)
 	}
 	b := &Bank{config: c.withDefaults(), zone: zone, people: map[string]*Person{}, consents: map[string]*Consent{},
-		codes: map[string]*code{}, tokens: map[string]*token{}, logins: map[string]*Authorisation{}, blocked: map[string]bool{}}
+		codes: map[string]*code{}, tokens: map[string]*token{}, logins: map[string]*Authorisation{}, meter: meter{counts: Counts{Statuses: map[int]int{}}}, blocked: map[string]bool{}}
 	switch b.config.Approach {
 	case Redirect, OAuth2, Decoupled, Embedded:
 	default:
@@ -92,7 +93,7 @@ func (b *Bank) routes() (http.Handler, error) {
 func (b *Bank) now() time.Time { return b.config.Now().Add(b.ahead).In(b.zone) }
 
 // today is the bank's date. The lock is held.
-func (b *Bank) today() date { return dateOf(b.now()) }
+func (b *Bank) today() Date { return dateOf(b.now()) }
 
 // Now is what the sandbox's clock says.
 func (b *Bank) Now() time.Time {
@@ -101,24 +102,36 @@ func (b *Bank) Now() time.Time {
 	return b.now()
 }
 
-// date is a day, YYYY-MM-DD, which sorts as text.
-type date string
+// Date is a day, YYYY-MM-DD, which sorts as text.
+type Date string
 
-func dateOf(t time.Time) date { return date(t.Format(time.DateOnly)) }
+func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
 
 // parseDate reads a date that is one: "2026-02-30" is none.
-func parseDate(s string) (date, bool) {
+func parseDate(s string) (Date, bool) {
 	t, err := time.Parse(time.DateOnly, s)
 	return dateOf(t), err == nil
 }
 
 // add is the date so many days later.
-func (d date) add(days int) date {
+func (d Date) add(days int) Date {
 	t, err := time.Parse(time.DateOnly, string(d))
 	if err != nil {
 		return d
 	}
 	return dateOf(t.AddDate(0, 0, days))
+}
+
+// local is the date as a person reads it.
+func (d Date) local(language string) string {
+	t, err := time.Parse(time.DateOnly, string(d))
+	switch {
+	case err != nil:
+		return string(d)
+	case language == "fr":
+		return t.Format("02/01/2006")
+	}
+	return t.Format("2 January 2006")
 }
 
 // newID is a random UUID (RFC 9562 version 4).

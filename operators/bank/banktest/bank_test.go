@@ -1,7 +1,6 @@
 package banktest_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -72,8 +71,9 @@ func (x *third) do(method, to, body string, headers ...string) answer {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Set(name, value)
+		if name, value, isHeader := strings.Cut(h, ": "); isHeader {
+			r.Header.Set(name, value)
+		}
 	}
 	got, err := x.http.Do(r)
 	if err != nil {
@@ -84,10 +84,12 @@ func (x *third) do(method, to, body string, headers ...string) answer {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	a := answer{status: got.StatusCode, header: got.Header, text: text}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	_ = d.Decode(&a.body) // where it is JSON
+	return parsed(got.StatusCode, got.Header, text)
+}
+
+func parsed(status int, header http.Header, text []byte) answer {
+	a := answer{status: status, header: header, text: text}
+	_ = json.Unmarshal(text, &a.body) // where it is JSON
 	return a
 }
 
@@ -203,5 +205,41 @@ func TestRedirect(t *testing.T) {
 	}
 	if want := len(x.bank.Operations(mine[0])) - 1; seen != want || pages < 5 { // a standing order is no operation
 		t.Errorf("%d operations on %d pages, not %d", seen, pages, want)
+	}
+}
+
+// TestEveryOperation calls each operation of the official description that the bank has.
+func TestEveryOperation(t *testing.T) {
+	c := bankspec.Conform(t)
+	x := open(t, banktest.Config{Approach: banktest.Decoupled})
+	server := httptest.NewServer(c.Handler(x.bank))
+	defer server.Close()
+	x.at = server.URL
+	x.http = &http.Client{Transport: c.Transport(http.DefaultTransport)}
+	id := x.ask(offered).at("consentId")
+	consent := "/v1/consents/" + id
+	x.do("GET", consent, "")
+	x.do("GET", consent+"/status", "")
+	started := x.do("POST", consent+"/authorisations", "")
+	x.do("GET", consent+"/authorisations", "")
+	x.do("GET", consent+"/authorisations/"+started.at("authorisationId"), "")
+	x.do("PUT", consent+"/authorisations/"+started.at("authorisationId"), "{}", "PSU-ID: "+banktest.Anne)
+	if err := x.bank.Authorise(id, banktest.Anne); err != nil {
+		t.Fatal(err)
+	}
+	x.header.Set("Consent-ID", id)
+	at := x.first()
+	account := strings.TrimSuffix(at, "/transactions")
+	x.do("GET", account, "")
+	x.do("GET", account+"/balances", "")
+	list := x.do("GET", at+"?bookingStatus=booked&dateFrom="+x.ago(60), "").list("transactions.booked")
+	x.do("GET", at+"/"+list[0]["transactionId"].(string), "")
+	x.do("DELETE", consent, "")
+	seen := c.Seen()
+	for _, operation := range []string{"createConsent", "getConsentInformation", "deleteConsent", "getConsentStatus", "startConsentAuthorisation", "getConsentAuthorisation", "getConsentScaStatus",
+		"updateConsentsPsuData", "getAccountList", "readAccountDetails", "getBalances", "getTransactionList", "getTransactionDetails"} {
+		if seen[operation] != 2 { // once by each side
+			t.Errorf("%s was seen %d times", operation, seen[operation])
+		}
 	}
 }

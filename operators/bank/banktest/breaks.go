@@ -33,7 +33,7 @@ func (q *request) breaks(w http.ResponseWriter) bool {
 		}
 	}
 	if q.struck(Dropped) != nil {
-		panic(http.ErrAbortHandler) // net/http ends the connection
+		drop(w)
 	}
 	for kind, do := range map[Kind]func(http.ResponseWriter, *Fault){StatusCode: q.refuses, HTML: q.talks, Huge: q.floods} {
 		if f := q.struck(kind); f != nil {
@@ -43,6 +43,15 @@ func (q *request) breaks(w http.ResponseWriter) bool {
 		}
 	}
 	return false
+}
+
+// drop ends a connection within the first line of the answer: had nothing been sent, clients would try again by themselves.
+func drop(w http.ResponseWriter) {
+	if connection, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_, _ = connection.Write([]byte("HTTP/1.1 2"))
+		_ = connection.Close() // it is to break
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // refuses answers with an error.

@@ -54,6 +54,10 @@ type Config struct {
 	// Shifting lets pages shift when operations are added while somebody reads them, as careless banks do.
 	Shifting bool
 
+	// Rate is how many requests a second the bank answers, of all third parties; 0: as many as it can. The others get 429 with
+	// Retry-After.
+	Rate float64
+
 	// Problems gives errors as application/problem+json, not as tppMessages.
 	Problems bool
 	// Roots are whose certificates third parties must have; nil: they need none.
@@ -63,6 +67,8 @@ type Config struct {
 
 	// Operations is how many operations each of the five accounts of [Bulk] has; 0: 200.
 	Operations int
+	// Crowd is how many more persons there are, [CrowdID] 1, 2, …, with an account of 30 operations each.
+	Crowd int
 	// State is a file that keeps consents; "": they are forgotten.
 	State string
 	// Log is told of each request; nil: nobody is.

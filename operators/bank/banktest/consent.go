@@ -23,6 +23,7 @@ const (
 type Consent struct {
 	ID         string
 	Party      string // who asked
+	Brand      string // under which name, as they say themselves
 	Status     string
 	Access     Access // as it was asked, and once authorised as it was given
 	Recurring  bool
@@ -95,7 +96,7 @@ func (b *Bank) newConsent(q *request, asked *consentRequest) (*Consent, error) {
 	if err := b.check(asked.Access); err != nil {
 		return nil, err
 	}
-	c := &Consent{ID: newID(), Party: q.party, Status: Received, Access: *asked.Access, Recurring: *asked.Recurring, ValidUntil: until, PerDay: min(*asked.Frequency, b.config.PerDay),
+	c := &Consent{ID: newID(), Party: q.party, Brand: q.Header.Get("TPP-Brand-Logging-Information"), Status: Received, Access: *asked.Access, Recurring: *asked.Recurring, ValidUntil: until, PerDay: min(*asked.Frequency, b.config.PerDay),
 		Created: b.now(), Changed: b.now(), Reads: map[string][]time.Time{}, Reported: map[string]int{}}
 	return c, b.wayBack(q, c)
 }
@@ -208,11 +209,11 @@ func (b *Bank) settle(c *Consent) {
 	now := b.now()
 	switch c.Status {
 	case Received, Partially:
-		if now.Sub(c.Created) > unauthorisedFor || date(c.ValidUntil) < b.today() {
+		if now.Sub(c.Created) > unauthorisedFor || Date(c.ValidUntil) < b.today() {
 			b.become(c, Expired)
 		}
 	case Valid:
-		if date(c.ValidUntil) < b.today() || !c.Recurring && now.Sub(c.Authorised) > b.config.OneOff {
+		if Date(c.ValidUntil) < b.today() || !c.Recurring && now.Sub(c.Authorised) > b.config.OneOff {
 			b.become(c, Expired)
 		}
 	}

@@ -1,6 +1,7 @@
 package banktest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,16 +31,19 @@ func (b *Bank) Authorise(consent, person string, ibans ...string) error {
 		if c.Status != Received && c.Status != Partially {
 			return fmt.Errorf("the consent is %s", c.Status)
 		}
+		if c.Status == Received && c.Person != "" && c.Person != person {
+			return fmt.Errorf("the consent is for %s to decide about", c.Person)
+		}
 		a := b.waiting(c, person)
 		a.Person = person
 		return b.agree(c, a, slices.Clone(ibans))
 	})
 }
 
-// waiting is an authorisation that the person can finalise: one that waits, or a new one.
+// waiting is an authorisation that the person can finalise, or with "" anybody: one that waits, or a new one.
 func (b *Bank) waiting(c *Consent, person string) *Authorisation {
 	for _, a := range c.Authorisations {
-		if !a.over() && (a.Person == person || a.Person == "") {
+		if !a.over() && (a.Person == person || a.Person == "" || person == "") {
 			return a
 		}
 	}
@@ -120,17 +124,16 @@ func (b *Bank) Operations(iban string) (list []Operation) {
 // what was added.
 func (b *Bank) Add(iban string, o Operation) (Operation, error) {
 	err := b.changeAccount(iban, func(a *Account) error {
-		if o.Status == "" {
-			o.Status = "booked"
+		o.Status, o.Code = cmp.Or(o.Status, "booked"), cmp.Or(o.Code, "PMNT-CCRD-POSD")
+		o.Booked = cmp.Or(o.Booked, b.today())
+		o.Value = cmp.Or(o.Value, o.Booked)
+		for _, day := range []Date{o.Booked, o.Value} {
+			if _, isDate := parseDate(string(day)); !isDate {
+				return fmt.Errorf("%q is no date", day)
+			}
 		}
-		if o.Booked == "" {
-			o.Booked = b.today()
-		}
-		if o.Value == "" {
-			o.Value = o.Booked
-		}
-		if o.Code == "" {
-			o.Code = "PMNT-CCRD-POSD"
+		if o.Status != "booked" && o.Status != "pending" && o.Status != "information" {
+			return fmt.Errorf("%q is neither booked, pending nor information", o.Status)
 		}
 		one := o
 		a.add(&one)

@@ -51,7 +51,7 @@ func habits() []habit {
 }
 
 // live fills an account with what a household in France pays and gets.
-func (b *Bank) live(a *Account, today date) {
+func (b *Bank) live(a *Account, today Date) {
 	random := rand.New(rand.NewPCG(b.config.Seed, uint64(len(b.accounts))<<8))
 	var all []*Operation
 	for ago := lived; ago > 1; ago-- {
@@ -85,7 +85,7 @@ func vary(random *rand.Rand, m Cents) Cents {
 }
 
 // care is one health cost, and what comes back of it: the insurance first, the complementary insurer later.
-func care(day, today date, random *rand.Rand) []*Operation {
+func care(day, today Date, random *rand.Rand) []*Operation {
 	type cost struct {
 		party              string
 		amount, cpam, mutu Cents
@@ -114,7 +114,7 @@ func care(day, today date, random *rand.Rand) []*Operation {
 }
 
 // booked is an operation that was booked.
-func booked(day date, sum Cents, party, text, code string, random *rand.Rand) *Operation {
+func booked(day Date, sum Cents, party, text, code string, random *rand.Rand) *Operation {
 	at, _ := time.Parse(time.DateOnly, string(day)) // a date of ours
 	reference := fmt.Sprintf("%010d", random.Int64N(1e10))
 	text = strings.NewReplacer("DAY", at.Format("02/01/06"), "MONTH", at.Format("01/2006"), "REF", reference).Replace(text)
@@ -129,7 +129,7 @@ func booked(day date, sum Cents, party, text, code string, random *rand.Rand) *O
 }
 
 // economise fills a savings account: a transfer a month, interest at the end of the year.
-func (b *Bank) economise(a *Account, today date) {
+func (b *Bank) economise(a *Account, today Date) {
 	random := rand.New(rand.NewPCG(b.config.Seed, 7))
 	var all []*Operation
 	for ago := lived; ago > 1; ago-- {
@@ -144,7 +144,7 @@ func (b *Bank) economise(a *Account, today date) {
 }
 
 // many fills an account with so many operations over the days that an account lives.
-func (b *Bank) many(a *Account, today date, count int) {
+func (b *Bank) many(a *Account, today Date, count int) {
 	random := rand.New(rand.NewPCG(b.config.Seed, uint64(len(b.accounts))<<16))
 	all := make([]*Operation, count)
 	list := habits()

@@ -19,11 +19,21 @@ func (c Cents) String() string {
 
 // local is the amount as a person reads it.
 func (c Cents) local(language string) string {
-	text := c.String()
-	if language != "fr" {
-		return "€" + text
+	whole, rest, _ := strings.Cut(strings.TrimPrefix(c.String(), "-"), ".")
+	comma, point, sign := ",", ".", ""
+	if language == "fr" {
+		comma, point = "\u202f", "," // a narrow space
 	}
-	return strings.ReplaceAll(text, ".", ",") + " €"
+	if c < 0 {
+		sign = "−"
+	}
+	for n := len(whole) - 3; n > 0; n -= 3 {
+		whole = whole[:n] + comma + whole[n:]
+	}
+	if language == "fr" {
+		return sign + whole + point + rest + "\u00a0€"
+	}
+	return sign + "€" + whole + point + rest
 }
 
 // amount is NextGenPSD2's.
@@ -39,6 +49,15 @@ func iban(bank, branch, account string) string {
 	number += fmt.Sprintf("%02d", rib)
 	check := 98 - modulo(number+"152700", 97) // FR00, letters as numbers
 	return fmt.Sprintf("FR%02d%s", check, number)
+}
+
+// grouped is an IBAN as people read it: by fours.
+func grouped(iban string) string {
+	var parts []string
+	for ; len(iban) > 4; iban = iban[4:] {
+		parts = append(parts, iban[:4])
+	}
+	return strings.Join(append(parts, iban), " ")
 }
 
 // modulo is the rest of a number of any length.

@@ -120,10 +120,10 @@ func (b *Bank) admit(ask oauthAsk, v url.Values) (page, fault string, mayReturn 
 	case ask.Challenge == "" || v.Get("code_challenge_method") != "S256":
 		return "", "invalid_request", true
 	case forConsent && b.config.Approach == OAuth2:
-		a := b.waiting(c, c.Person)
-		if b.settle(c); a.over() || c.Status != Received && c.Status != Partially {
+		if b.settle(c); c.Status != Received && c.Status != Partially {
 			return "", "access_denied", true
 		}
+		a := b.waiting(c, "")
 		a.Ask, b.unsaved = &ask, true
 		return "/sca/" + a.ID, "", true
 	case ask.Scope == preStepScope && b.config.PreStep:
@@ -153,6 +153,7 @@ func (b *Bank) newCodeFor(ask oauthAsk, person, consent string) string {
 
 // loginPage is the pre-step: who is the person? It proves nothing about a consent.
 func (b *Bank) loginPage(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	b.mu.Lock()
 	a := b.logins[r.PathValue("id")]
 	v := &scaView{People: b.peopleIDs(), Action: r.URL.Path}

@@ -27,7 +27,13 @@ const (
 // Person is a customer of the bank.
 type Person struct {
 	ID, Name string
+	crowd    bool // the pages do not name them
 }
+
+// CrowdID is the name of the n-th of the persons of [Config.Crowd], from 1.
+func CrowdID(n int) string { return fmt.Sprintf("person-%04d", n) }
+
+const crowdOperations = 30
 
 // Account is one account. Operations are in the order in which the bank learned of them.
 type Account struct {
@@ -53,8 +59,8 @@ type Operation struct {
 	ID        string `json:"transactionId,omitempty"`  // transactionId, "" if the bank gives none
 	Reference string `json:"entryReference,omitempty"` // entryReference
 	Status    string `json:"status"`                   // "booked", "pending"; "information": a standing order
-	Booked    date   `json:"bookingDate"`              // of a pending one: entered
-	Value     date   `json:"valueDate"`
+	Booked    Date   `json:"bookingDate"`              // of a pending one: entered
+	Value     Date   `json:"valueDate"`
 	Amount    Cents  `json:"amount"` // below zero: it leaves the account
 	Party     string `json:"party"`
 	PartyIBAN string `json:"partyIban,omitempty"`
@@ -88,7 +94,7 @@ func (a *Account) add(o *Operation) {
 	a.operations = slices.Insert(a.operations, at, o)
 }
 
-func compare(a, b date) int {
+func compare(a, b Date) int {
 	switch {
 	case a < b:
 		return -1
@@ -109,9 +115,9 @@ func (a *Account) name(o *Operation) {
 }
 
 // populate invents persons and accounts, as they are on a day.
-func (b *Bank) populate(today date) {
+func (b *Bank) populate(today Date) {
 	for id, name := range map[string]string{Anne: "Anne Martin", Benoit: "Benoît Leroy", Claire: "Claire Leroy", David: "David Nguyen", Bulk: "Emma Grand", Nobody: "Farid Rien"} {
-		b.people[id] = &Person{id, name}
+		b.people[id] = &Person{ID: id, Name: name}
 	}
 	current := b.open(&Account{Name: "Compte courant", Product: "Compte Ruisseau", Kind: "CACC", Owners: []string{Anne}, Opening: 184_231})
 	b.live(current, today)
@@ -126,6 +132,11 @@ func (b *Bank) populate(today date) {
 	for n := range 5 {
 		a := b.open(&Account{Name: fmt.Sprintf("Compte %d", n+1), Product: "Compte Ruisseau", Kind: "CACC", Owners: []string{Bulk}, Opening: 1_000_000})
 		b.many(a, today, b.config.Operations)
+	}
+	for n := range b.config.Crowd {
+		id := CrowdID(n + 1)
+		b.people[id] = &Person{ID: id, Name: fmt.Sprintf("Personne %d", n+1), crowd: true}
+		b.many(b.open(&Account{Name: "Compte courant", Product: "Compte Ruisseau", Kind: "CACC", Owners: []string{id}, Opening: 50_000}), today, crowdOperations)
 	}
 }
 

@@ -46,18 +46,28 @@ func uuidForm() *regexp.Regexp {
 func (b *Bank) xs2a(do operation) http.Handler {
 	uuid := uuidForm()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		q := &request{Request: r, id: r.Header.Get("X-Request-ID"), party: anonymous, strikes: b.strike(r)}
-		if q.breaks(w) {
-			return
+		began, status := time.Now(), 0
+		tooMany := b.arrives()
+		defer func() {
+			b.leaves(status)
+			b.config.Log.Info("xs2a", "method", r.Method, "route", r.Pattern, "status", status, "took", time.Since(began))
+		}()
+		q := &request{Request: r, id: r.Header.Get("X-Request-ID"), party: anonymous}
+		var answer *reply
+		if tooMany != nil {
+			answer = b.tooMany(tooMany)
+		} else {
+			if q.strikes = b.strike(r); q.breaks(w) {
+				return
+			}
+			answer = b.answer(q, uuid, do)
 		}
-		answer := b.answer(q, uuid, do)
 		if !uuid.MatchString(q.id) {
 			q.id = newID()
 		}
 		w.Header().Set("X-Request-ID", q.id)
+		status = answer.status
 		q.send(w, answer)
-		b.config.Log.Info("xs2a", "method", r.Method, "route", r.Pattern, "status", answer.status, "took", time.Since(began))
 	})
 }
 

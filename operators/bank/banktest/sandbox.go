@@ -3,7 +3,9 @@ package banktest
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -25,15 +27,13 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("DELETE /sandbox/faults", func(*http.Request, *order) (any, error) { b.Mend(); return b.Faults(), nil })
 	handle("GET /sandbox/clock", func(*http.Request, *order) (any, error) { return clockBody{b.Now()}, nil })
 	handle("POST /sandbox/clock", b.turnClock)
+	handle("GET /sandbox/counts", func(*http.Request, *order) (any, error) { return b.Counts(), nil })
 	handle("GET /sandbox/people", func(*http.Request, *order) (any, error) { return b.People(), nil })
-	handle("POST /sandbox/people/{person}/block", func(r *http.Request, _ *order) (any, error) {
-		b.Block(r.PathValue("person"), true)
-		return b.People(), nil
-	})
-	handle("POST /sandbox/people/{person}/unblock", func(r *http.Request, _ *order) (any, error) {
-		b.Block(r.PathValue("person"), false)
-		return b.People(), nil
-	})
+	for verb, yes := range map[string]bool{"block": true, "unblock": false} {
+		handle("POST /sandbox/blocked/{what}/"+verb, func(r *http.Request, _ *order) (any, error) {
+			return blockedBody{yes}, b.Block(r.PathValue("what"), yes)
+		})
+	}
 	handle("GET /sandbox/consents", func(*http.Request, *order) (any, error) { return b.Consents(), nil })
 	handle("POST /sandbox/consents/{consent}/authorise", func(r *http.Request, o *order) (any, error) {
 		return b.told(r.PathValue("consent"), b.Authorise(r.PathValue("consent"), o.Person, o.Accounts...))
@@ -41,7 +41,10 @@ func (b *Bank) sandbox(mux *http.ServeMux) {
 	handle("POST /sandbox/consents/{consent}/refuse", consent(b.Refuse))
 	handle("POST /sandbox/consents/{consent}/revoke", consent(b.Revoke))
 	handle("POST /sandbox/consents/{consent}/expire", consent(b.Expire))
-	handle("GET /sandbox/accounts/{iban}/operations", func(r *http.Request, _ *order) (any, error) { return b.Operations(r.PathValue("iban")), nil })
+	handle("GET /sandbox/accounts/{iban}/operations", func(r *http.Request, _ *order) (any, error) {
+		list := b.Operations(r.PathValue("iban"))
+		return list, b.changeAccount(r.PathValue("iban"), func(*Account) error { return nil }) // which must be there
+	})
 	handle("POST /sandbox/accounts/{iban}/operations", func(r *http.Request, o *order) (any, error) { return b.Add(r.PathValue("iban"), o.Operation) })
 	handle("POST /sandbox/accounts/{iban}/book", func(r *http.Request, o *order) (any, error) { return b.Book(r.PathValue("iban"), o.Operation.Number) })
 	handle("POST /sandbox/accounts/{iban}/correct", func(r *http.Request, o *order) (any, error) {
@@ -56,6 +59,7 @@ func manual() map[string]string {
 		"GET, DELETE /sandbox/faults":                          "what goes wrong on purpose; end it",
 		"POST /sandbox/faults":                                 `let something go wrong: {"fault":{"kind":"slow","seconds":2,"path":"/transactions","skip":1,"count":3}}; kinds: slow, status (status, retryAfter, asDate), cut, dropped, html, huge (bytes), duplicate-pages, duplicate-operations, disorder, changing-ids, no-ids, flipped-signs, endless, loop, elsewhere (value), amount (value), currency (value), times, shortened (days)`,
 		"GET, POST /sandbox/clock":                             `what the bank's clock says; turn it on: {"advance":"2160h"}`,
+		"GET /sandbox/counts":                                  "how many requests there were, how many at once, and what was answered",
 		"GET /sandbox/people":                                  "customers and their accounts",
 		"POST /sandbox/blocked/{what}/block, unblock":          "the bank blocks the service for a customer, or a certificate by its number (hexadecimal)",
 		"GET /sandbox/consents":                                "all consents",
@@ -152,7 +156,7 @@ func (b *Bank) People() []PersonView {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := []PersonView{}
-	for _, id := range b.peopleIDs() {
+	for _, id := range slices.Sorted(maps.Keys(b.people)) {
 		p := PersonView{id, b.people[id].Name, b.blocked[id], []AccountView{}}
 		for _, a := range b.owned(&Consent{Person: id}) {
 			p.Accounts = append(p.Accounts, AccountView{a.ID, a.IBAN, a.Name, a.Owners, len(a.operations), a.Closed})

@@ -24,12 +24,11 @@ type scaView struct {
 	People            []string
 	Fault             string // key of a text
 	Back              string
-	Partially         bool
 }
 
 type accountView struct {
-	IBAN, Name, Balance string
-	Asked               bool
+	IBAN, Shown, Name, Balance string
+	Asked                      bool
 }
 
 // scaPage is the first page: who are you?
@@ -59,16 +58,19 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 	if c == nil {
 		return nil, false
 	}
-	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: c.Party, Until: c.ValidUntil, PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
-		Second: c.Status == Partially, People: b.peopleIDs(), Partially: c.Status == Partially}
-	v.Person = a.Person
+	lang := b.set.language(r)
+	v = &scaView{Action: r.URL.Path, Key: a.Key, Code: a.Code, Party: cmp.Or(c.Brand, c.Party), Until: Date(c.ValidUntil).local(lang), PerDay: c.PerDay, Recurring: c.Recurring, Offered: c.Access.offered(),
+		Second: c.Status == Partially, People: b.peopleIDs(), Person: a.Person}
+	if c.Brand == "" && c.Party == anonymous {
+		v.Party = b.set.words[lang]["somebody"]
+	}
 	v.Balances = c.Access.Balances != nil || c.Access.AllPSD2+c.Access.AvailableWithBalance != ""
 	v.History = c.Access.Transactions != nil || c.Access.AllPSD2 != ""
 	if b.config.Approach == Redirect {
 		v.Back = c.Redirect
 	}
 	if person := b.people[a.Person]; person != nil {
-		v.Accounts = b.choices(c, a, b.set.language(r))
+		v.Accounts = b.choices(c, a, lang)
 	}
 	return v, !a.over() && (c.Status == Received || c.Status == Partially)
 }
@@ -77,13 +79,16 @@ func (b *Bank) view(c *Consent, a *Authorisation, r *http.Request) (v *scaView, 
 func (b *Bank) choices(c *Consent, a *Authorisation, lang string) (list []accountView) {
 	for _, account := range b.accountsOf(a.Person) {
 		if c.Access.offered() || c.Access.rights(account).list {
-			list = append(list, accountView{IBAN: account.IBAN, Name: account.Name, Balance: account.balance(false).local(lang), Asked: true})
+			list = append(list, accountView{IBAN: account.IBAN, Shown: grouped(account.IBAN), Name: account.Name, Balance: account.balance(false).local(lang), Asked: true})
 		}
 	}
 	return list
 }
 
-func (b *Bank) peopleIDs() []string { return slices.Sorted(maps.Keys(b.people)) }
+// peopleIDs are the persons whom the pages name.
+func (b *Bank) peopleIDs() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.people)), func(id string) bool { return b.people[id].crowd })
+}
 
 // scaForm takes what the person says on either page.
 func (b *Bank) scaForm(w http.ResponseWriter, r *http.Request) {
@@ -112,7 +117,11 @@ func (b *Bank) scaForm(w http.ResponseWriter, r *http.Request) {
 	case to != "":
 		http.Redirect(w, r, to, http.StatusSeeOther)
 	default:
-		b.showSCA(w, r, cmp.Or(map[bool]int{true: http.StatusUnprocessableEntity}[fault != ""], http.StatusOK), open, next, v)
+		status := http.StatusOK
+		if fault != "" {
+			status = http.StatusUnprocessableEntity
+		}
+		b.showSCA(w, r, status, open, next, v)
 	}
 }
 

@@ -84,17 +84,22 @@ func (b *Bank) statement(r *reading, a *Account, q *query, list []*Operation) (*
 	s.From, s.To = max(s.From, string(q.from)+"T00:00:00"), string(q.to)+"T00:00:00"
 	s.Account = camtAccount{a.IBAN, a.Currency}
 	closing := a.balance(false)
+	for _, o := range a.operations {
+		if o.Status == "booked" && o.Booked > q.to {
+			closing -= o.Amount
+		}
+	}
 	opening := closing
 	for _, o := range slices.Backward(r.disorder(list)) {
 		s.Entries = append(s.Entries, entry(a, o))
 		opening -= o.Amount
 	}
-	s.Balances = []camtBalance{balanceOf("OPBD", a, opening, strings.TrimSuffix(s.From, "T00:00:00")), balanceOf("CLBD", a, closing, string(b.today()))}
+	s.Balances = []camtBalance{balanceOf("OPBD", a, opening, strings.TrimSuffix(s.From, "T00:00:00")), balanceOf("CLBD", a, closing, min(string(q.to), string(b.today())))}
 	text, err := xml.MarshalIndent(d, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	r.consent.Reported[a.ID], b.unsaved = q.upTo, true
+	b.reported(r.consent, a, q)
 	return &reply{status: http.StatusOK, kind: xmlType, body: append([]byte(xml.Header), text...)}, nil
 }
 

@@ -12,7 +12,7 @@ import (
 // query is what a third party wants of an account's operations.
 type query struct {
 	status   string // booked, pending, both, information, all
-	from, to date
+	from, to Date
 	after    int // only operations with a greater number
 	upTo     int // and only those that the bank knew when the first page was read; 0: all
 	delta    bool
@@ -20,9 +20,13 @@ type query struct {
 	size     int
 	balance  bool
 	again    bool // the page was asked for a second time because of a fault
+	follows  bool // it is a page of a read that was counted
 }
 
-const maxPageSize = 10_000
+const (
+	maxPageSize = 10_000
+	maxNumber   = 1_000_000_000 // of a page or an operation
+)
 
 // parseQuery reads the query of GET …/transactions. upTo and after are the bank's own: they are in its links only.
 func (b *Bank) parseQuery(r *reading, a *Account) (*query, error) {
@@ -34,13 +38,13 @@ func (b *Bank) parseQuery(r *reading, a *Account) (*query, error) {
 	for name, to := range map[string]*int{"pageIndex": &q.page, "itemsPerPage": &q.size, "after": &q.after, "upTo": &q.upTo} {
 		if text := v.Get(name); text != "" {
 			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 || n == 0 && name == "itemsPerPage" {
+			if err != nil || n < 0 || n > maxNumber || n == 0 && name == "itemsPerPage" {
 				return nil, wrongForm(name, "%q is no number", text)
 			}
 			*to = n
 		}
 	}
-	q.size = min(q.size, maxPageSize)
+	q.size, q.follows = min(q.size, maxPageSize), q.page > 0 || q.upTo > 0 || q.again
 	var err error
 	if q.balance, err = r.flag("withBalance"); err != nil {
 		return nil, err
@@ -200,7 +204,7 @@ func (b *Bank) listTransactions(r *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.page == 0 { // the pages that follow belong to the same read
+	if !q.follows {
 		if err := b.count(read, a.ID+" transactions"); err != nil {
 			return nil, err
 		}
@@ -274,11 +278,17 @@ func (b *Bank) report(r *reading, a *Account, q *query, list []*Operation) *repo
 		t.Links["next"] = r.next(account, q, q.page+1)
 		t.Links["first"] = r.next(account, q, 0)
 	} else {
-		r.consent.Reported[a.ID] = cmp.Or(q.upTo, a.last)
-		b.unsaved = true
+		b.reported(r.consent, a, q)
 	}
 	r.spoil(account, q, body)
 	return body
+}
+
+// reported notes how far an account was read, for deltaList: by who read to the end what is booked, until today.
+func (b *Bank) reported(c *Consent, a *Account, q *query) {
+	if q.status != "pending" && q.status != "information" && q.to >= b.today() {
+		c.Reported[a.ID], b.unsaved = cmp.Or(q.upTo, a.last), true
+	}
 }
 
 // next is the link to a page.
