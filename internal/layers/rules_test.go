@@ -128,6 +128,7 @@ var never = []struct {
 	{"consent", []string{"net", "net/http"}},
 	{"formats/...", []string{"net", "net/http", "os/exec"}},
 	{"operators", []string{"net", "net/http"}},
+	{"transfer/bank", []string{"net", "net/http"}},
 	{"compliance/gdpr", []string{"net/http", "os"}},
 	{"compliance/dga", []string{"net/http", "os"}},
 	{"compliance/psd2", []string{"net/http", "os"}},

@@ -51,7 +51,7 @@ type rig struct {
 	way  string // back from the bank, as it was told last
 }
 
-func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
+func newRig(t testing.TB, db *sqldb.DB, c banktest.Config, change ...func(*atbank.Profile)) *rig {
 	t.Helper()
 	r := &rig{t: t, db: db}
 	must := func(err error) {
@@ -79,8 +79,12 @@ func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
 	must(err)
 	r.alice, err = r.homes.Create(t.Context(), "alice", home.Options{})
 	must(err)
-	client, err := atbank.New(atbank.Config{Profile: atbank.Profile{ID: "sandbox", Name: "Banque Ruisseau", Country: "FR", Zone: "Europe/Paris", Sandbox: true,
-		Standard: "xs2a-1.3", API: r.server.URL, SCA: atbank.SCA{Approach: atbank.Redirect}, Limits: atbank.Limits{PerMinute: 6000}}})
+	profile := atbank.Profile{ID: "sandbox", Name: "Banque Ruisseau", Country: "FR", Zone: "Europe/Paris", Sandbox: true, Standard: "xs2a-1.3", API: r.server.URL,
+		SCA: atbank.SCA{Approach: atbank.Redirect, ClientID: "PSDFR-ACPR-12345"}, Limits: atbank.Limits{PerMinute: 6000}}
+	for _, f := range change {
+		f(&profile)
+	}
+	client, err := atbank.New(atbank.Config{Profile: profile})
 	must(err)
 	box, err := seal.New(make([]byte, 32), "bank connections")
 	must(err)
@@ -587,6 +591,29 @@ func TestWhatThePersonDidInTheHomeStays(t *testing.T) {
 	}
 	if seen != "ONE TO LABEL booked mine 2;" {
 		t.Errorf("it is %q", seen)
+	}
+}
+
+// TestDisconnectedMeanwhile: somebody who disconnects while their bank is read is obeyed before the next page.
+func TestDisconnectedMeanwhile(t *testing.T) {
+	r := newRig(t, dbtest.SQLite(t), banktest.Config{PageSize: 20})
+	c := r.connect(banktest.Anne)
+	pages := 0
+	got, err := r.banks.Refresh(t.Context(), "alice", c.ID, r.presence(), func(p bank.Progress) {
+		if pages++; pages == 3 {
+			if err := r.banks.Disconnect(t.Context(), "alice", c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if pages > 5 || !errors.Is(err, bank.ErrState) && (err != nil || got.State != bank.Disconnected) { // the bank said so first
+		t.Errorf("after %d pages: %+v, %v", pages, got, err)
+	}
+	if _, n := r.records(); n != 0 {
+		t.Errorf("%d operations of half an account", n)
+	}
+	if got, err = r.banks.Connection(t.Context(), "alice", c.ID); err != nil || got.State != bank.Disconnected {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 
