@@ -131,6 +131,7 @@ var never = []struct {
 	{"formats/...", []string{"net", "net/http", "os/exec"}},
 	{"operators", []string{"net", "net/http"}},
 	{"transfer/money", []string{"net", "net/http"}},
+	{"transfer/bank", []string{"net", "net/http"}},
 	{"compliance/gdpr", []string{"net/http", "os"}},
 	{"compliance/dga", []string{"net/http", "os"}},
 	{"compliance/psd2", []string{"net/http", "os"}},

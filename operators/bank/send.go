@@ -168,7 +168,12 @@ func (f *Fault) of(response *http.Response) *Fault {
 // receive reads the body of an answer as far as it may be long.
 func (c *Client) receive(r request, response *http.Response, id string) (*answer, error) {
 	most := max(r.most, maxAnswer)
-	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	var in bytes.Buffer
+	if n := response.ContentLength; n > 0 && n <= most { // as far as one may believe it, memory is taken once
+		in.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := in.ReadFrom(io.LimitReader(response.Body, most+1))
+	body := in.Bytes()
 	a := &answer{status: response.StatusCode, header: response.Header, body: body, id: id}
 	switch {
 	case err != nil:

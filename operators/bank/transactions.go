@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -232,6 +233,9 @@ func (r *Reader) take(ctx context.Context, a Account, p *page, repeats *repeats,
 	defer func() { err = errors.Join(err, p.pass.Done(ctx, int64(len(out.Operations)-before), err)) }()
 	if len(out.Operations)+len(p.booked)+len(p.pending)+len(p.records) > maxOperations {
 		return &Fault{Kind: ErrTooMuch, Bank: r.client.profile.Name, Did: "read the operations", Cause: fmt.Errorf("there are more than %d: ask for fewer days", maxOperations)}
+	}
+	if more := len(p.booked) + len(p.pending) + len(p.records); cap(out.Operations)-before < more {
+		out.Operations = slices.Grow(out.Operations, max(more, before))
 	}
 	for _, list := range []struct {
 		status string

@@ -55,9 +55,6 @@ type Options struct {
 	Queue     *jobs.Queue
 	Return    string // where banks send browsers back to
 	Log       *slog.Logger
-	// Grace is how long a person who comes back from their bank has to ask for what it has, see [Banks.Ask], which reads more;
-	// after that it is read without them. 0 means two minutes.
-	Grace time.Duration
 }
 
 // Banks are the connections of all persons. Any number of goroutines and processes may use them.
@@ -70,9 +67,6 @@ type Banks struct {
 func Open(ctx context.Context, o Options) (*Banks, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Grace == 0 {
-		o.Grace = 2 * time.Minute
 	}
 	b := &Banks{o: o, banks: map[string]*atbank.Client{}}
 	for _, c := range o.Banks {

@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/passerelle-cloud/passerelle/compliance/gdpr"
 	"github.com/passerelle-cloud/passerelle/compliance/psd2"
@@ -33,6 +38,7 @@ type rig struct {
 	t         testing.TB
 	db        *sqldb.DB
 	bank      *banktest.Bank
+	server    *httptest.Server
 	homes     *home.Home
 	alice     *home.Instance
 	authority *consenttest.Fixture
@@ -45,7 +51,7 @@ type rig struct {
 	way  string // back from the bank, as it was told last
 }
 
-func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
+func newRig(t testing.TB, db *sqldb.DB, c banktest.Config, change ...func(*atbank.Profile)) *rig {
 	t.Helper()
 	r := &rig{t: t, db: db}
 	must := func(err error) {
@@ -57,7 +63,7 @@ func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
 	var err error
 	r.bank, err = banktest.New(c)
 	must(err)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if back := q.Header.Get("TPP-Redirect-URI"); back != "" {
 			r.mu.Lock()
 			r.way = back
@@ -65,7 +71,7 @@ func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
 		}
 		r.bank.ServeHTTP(w, q)
 	}))
-	t.Cleanup(server.Close)
+	t.Cleanup(r.server.Close)
 	r.authority = consenttest.New(t, db, func(o *consent.Options) {
 		o.Operator.Roles, o.Packs = []string{psd2.RoleAISP}, []consent.Pack{gdpr.Pack(), psd2.Pack()}
 	})
@@ -73,14 +79,18 @@ func newRig(t testing.TB, db *sqldb.DB, c banktest.Config) *rig {
 	must(err)
 	r.alice, err = r.homes.Create(t.Context(), "alice", home.Options{})
 	must(err)
-	client, err := atbank.New(atbank.Config{Profile: atbank.Profile{ID: "sandbox", Name: "Banque Ruisseau", Country: "FR", Zone: "Europe/Paris", Sandbox: true,
-		Standard: "xs2a-1.3", API: server.URL, SCA: atbank.SCA{Approach: atbank.Redirect}, Limits: atbank.Limits{PerMinute: 6000}}})
+	profile := atbank.Profile{ID: "sandbox", Name: "Banque Ruisseau", Country: "FR", Zone: "Europe/Paris", Sandbox: true, Standard: "xs2a-1.3", API: r.server.URL,
+		SCA: atbank.SCA{Approach: atbank.Redirect, ClientID: "PSDFR-ACPR-12345"}, Limits: atbank.Limits{PerMinute: 6000}}
+	for _, f := range change {
+		f(&profile)
+	}
+	client, err := atbank.New(atbank.Config{Profile: profile})
 	must(err)
 	box, err := seal.New(make([]byte, 32), "bank connections")
 	must(err)
 	r.queue, err = jobs.New(t.Context(), db, jobs.Config{})
 	must(err)
-	r.options = bank.Options{DB: db, Authority: r.authority.Authority, Banks: []*atbank.Client{client}, Box: box, Queue: r.queue, Grace: time.Microsecond, Return: "https://gateway.example/banks/back",
+	r.options = bank.Options{DB: db, Authority: r.authority.Authority, Banks: []*atbank.Client{client}, Box: box, Queue: r.queue, Return: "https://gateway.example/banks/back",
 		Home: bank.Home{Change: r.change, Drop: r.drop}}
 	r.banks, err = bank.Open(t.Context(), r.options)
 	must(err)
@@ -493,6 +503,13 @@ func TestRefreshesComeByThemselves(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		r := newRig(t, db, banktest.Config{})
 		c := r.connect(banktest.Anne)
+		long := time.Now().Add(-time.Minute).UnixMicro()
+		if _, err := db.Write.Exec(`UPDATE bank_connection SET due = $1`, long); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := r.banks.Wake(t.Context()); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.queue.Run(ctx) }()
@@ -576,3 +593,103 @@ func TestWhatThePersonDidInTheHomeStays(t *testing.T) {
 		t.Errorf("it is %q", seen)
 	}
 }
+
+// TestDisconnectedMeanwhile: somebody who disconnects while their bank is read is obeyed before the next page.
+func TestDisconnectedMeanwhile(t *testing.T) {
+	r := newRig(t, dbtest.SQLite(t), banktest.Config{PageSize: 20})
+	c := r.connect(banktest.Anne)
+	pages := 0
+	got, err := r.banks.Refresh(t.Context(), "alice", c.ID, r.presence(), func(p bank.Progress) {
+		if pages++; pages == 3 {
+			if err := r.banks.Disconnect(t.Context(), "alice", c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if pages > 5 || !errors.Is(err, bank.ErrState) && (err != nil || got.State != bank.Disconnected) { // the bank said so first
+		t.Errorf("after %d pages: %+v, %v", pages, got, err)
+	}
+	if _, n := r.records(); n != 0 {
+		t.Errorf("%d operations of half an account", n)
+	}
+	if got, err = r.banks.Connection(t.Context(), "alice", c.ID); err != nil || got.State != bank.Disconnected {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// TestWhatADeadProcessHeld: a process that died had the connection, until it is sure that it died.
+func TestWhatADeadProcessHeld(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		r := newRig(t, db, banktest.Config{})
+		c := r.connect(banktest.Anne)
+		hold := func(until time.Time) {
+			if _, err := db.Write.Exec(`UPDATE bank_connection SET leased = $1, holder = 'dead'`, until.UnixMicro()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hold(time.Now().Add(time.Minute))
+		if _, err := r.banks.Refresh(t.Context(), "alice", c.ID, r.presence(), nil); !errors.Is(err, bank.ErrBusy) {
+			t.Error(err)
+		}
+		if _, err := r.banks.Wake(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.banks.Refresh(t.Context(), "alice", c.ID, r.presence(), nil)
+		if free := !errors.Is(err, bank.ErrBusy); free != db.Embedded() {
+			t.Errorf("after a start: %v", err)
+		}
+		hold(time.Now().Add(-time.Second))
+		r.refresh(c, r.presence())
+	})
+}
+
+// BenchmarkWholeRetrieval is a first retrieval of five accounts with 5,000 operations each, with all that belongs to it: each page
+// allowed and logged before, operations matched and kept, records in the home. It says how much longer that takes than to
+// download the same pages.
+func BenchmarkWholeRetrieval(b *testing.B) {
+	floor, whole := time.Hour, time.Hour
+	for b.Loop() {
+		r := newRig(b, dbtest.SQLite(b), banktest.Config{Operations: 5000, PageSize: 500})
+		c := r.connect(banktest.Bulk)
+		start := time.Now()
+		got := r.refresh(c, r.presence())
+		whole = min(whole, time.Since(start))
+		if _, n := r.records(); n < 25_000 {
+			b.Fatalf("%d operations", n)
+		}
+		start = time.Now()
+		r.download(got)
+		floor = min(floor, time.Since(start))
+	}
+	b.ReportMetric(float64(whole)/float64(floor), "times-download")
+	b.ReportMetric(whole.Seconds(), "s/retrieval")
+}
+
+// download reads the pages of all accounts and throws them away.
+func (r *rig) download(c *bank.Connection) {
+	r.t.Helper()
+	for _, a := range c.Accounts {
+		for at := r.server.URL + "/v1/accounts/" + a.Resource + "/transactions?bookingStatus=both&dateFrom=2000-01-01"; at != ""; {
+			q, err := http.NewRequest(http.MethodGet, at, nil)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			q.Header = http.Header{"X-Request-Id": {uuid.NewString()}, "Consent-Id": {c.Consent}, "Psu-Ip-Address": {"192.0.2.7"}}
+			got, err := http.DefaultClient.Do(q)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			text, err := io.ReadAll(got.Body)
+			got.Body.Close()
+			if err != nil || got.StatusCode != http.StatusOK {
+				r.t.Fatal(got.Status, err)
+			}
+			at = ""
+			if m := nextPage.FindSubmatch(text); m != nil {
+				at = strings.ReplaceAll(string(m[1]), `\u0026`, "&")
+			}
+		}
+	}
+}
+
+var nextPage = regexp.MustCompile(`"next":\{"href":"([^"]+)"`)

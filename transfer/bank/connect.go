@@ -211,6 +211,10 @@ func (b *Banks) arrive(ctx context.Context, s *stored, bank *atbank.Client, p at
 	return &s.Connection, nil, b.save(ctx, s)
 }
 
+// headStart is how long a person who has connected a bank has to read there themselves before it is done without them;
+// see [Banks.Ask].
+const headStart = 2 * time.Minute
+
 // connected notes a consent that is valid now. A former one has ended at most banks; all are told.
 func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c atbank.Consent) (*Connection, *Step, error) {
 	now := time.Now().UTC()
@@ -224,7 +228,7 @@ func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c
 			s.Until = end.UTC()
 		}
 	}
-	s.visit, s.secret.Begun, s.Due = "", nil, now.Add(b.o.Grace)
+	s.visit, s.secret.Begun, s.Due = "", nil, now.Add(headStart)
 	return &s.Connection, nil, b.save(ctx, s)
 }
 

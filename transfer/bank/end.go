@@ -135,9 +135,14 @@ func (b *Banks) refreshDue(ctx context.Context, args RefreshArgs) error {
 	return err
 }
 
-// Wake takes on the refreshes that are due, for a gateway that starts: those whose jobs were lost with another database of jobs
-// too. It returns how many there are.
+// Wake takes on the refreshes that are due, for a gateway that starts: those too whose jobs were lost. It returns how many
+// there are. Where one process alone has the database, nobody else can be at work: what one that died had taken is free.
 func (b *Banks) Wake(ctx context.Context) (int, error) {
+	if b.o.DB.Embedded() {
+		if _, err := b.o.DB.Write.ExecContext(ctx, `UPDATE bank_connection SET leased = 0 WHERE leased > 0`); err != nil {
+			return 0, fmt.Errorf("free connections with banks: %w", err)
+		}
+	}
 	list, err := b.find(ctx, b.o.DB.Read, `due > 0 AND due < $1`, micro(time.Now()))
 	if err != nil {
 		return 0, err

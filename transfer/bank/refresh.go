@@ -24,6 +24,7 @@ type run struct {
 	presence *Presence // nil: the person is not there
 	progress func(Progress)
 	renew    func() error
+	only     bool // it is found out only which accounts there are
 }
 
 // Progress says how far a refresh is.
@@ -44,7 +45,18 @@ const (
 
 // Refresh reads what a bank has, into the person's home. With a presence it is the person who asks. What could not be read
 // is said in the connection that it returns, and is no error; ErrBusy is.
-func (b *Banks) Refresh(ctx context.Context, person, id string, presence *Presence, progress func(Progress)) (c *Connection, err error) {
+func (b *Banks) Refresh(ctx context.Context, person, id string, presence *Presence, progress func(Progress)) (*Connection, error) {
+	return b.run(ctx, person, id, presence, progress, (*run).everything)
+}
+
+// Discover reads which accounts there are, and nothing of them: for the person to choose, see [Banks.Choose]. What could not be
+// read is said in the connection.
+func (b *Banks) Discover(ctx context.Context, person, id string, presence *Presence) (*Connection, error) {
+	return b.run(ctx, person, id, presence, nil, (*run).discover)
+}
+
+// run does something with a connection that nobody else has meanwhile.
+func (b *Banks) run(ctx context.Context, person, id string, presence *Presence, progress func(Progress), do func(*run, context.Context) error) (c *Connection, err error) {
 	renew, release, err := b.lease(ctx, id)
 	if err != nil {
 		return nil, err
@@ -62,30 +74,41 @@ func (b *Banks) Refresh(ctx context.Context, person, id string, presence *Presen
 		return nil, err
 	}
 	r := &run{b: b, s: s, bank: bank, presence: presence, progress: progress, renew: renew}
-	failed := r.everything(ctx)
+	failed := do(r, ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // nothing is said of the bank: it was not its fault
 	}
 	return r.end(ctx, failed)
 }
 
-// everything reads all chosen accounts. The error is that which stopped it.
-func (r *run) everything(ctx context.Context) error {
+// open finds out which accounts there are.
+func (r *run) open(ctx context.Context) (map[string]atbank.Account, error) {
 	r.s.Trouble = None
 	if !time.Now().Before(r.s.Until) {
-		return fmt.Errorf("the consent has ended: %w", atbank.ErrSCA)
+		return nil, fmt.Errorf("the consent has ended: %w", atbank.ErrSCA)
 	}
 	if err := r.deleteFormer(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	access, err := r.access(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if r.reader, err = r.bank.Reader(access, r.door); err != nil {
-		return err
+		return nil, err
 	}
-	found, err := r.list(ctx)
+	return r.list(ctx)
+}
+
+func (r *run) discover(ctx context.Context) error {
+	r.only = true
+	_, err := r.open(ctx)
+	return err
+}
+
+// everything reads all chosen accounts. The error is that which stopped it.
+func (r *run) everything(ctx context.Context) error {
+	found, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -280,6 +303,7 @@ func (r *run) end(ctx context.Context, failed error) (*Connection, error) {
 	accounts := r.s.Accounts
 	err := r.b.update(ctx, r.s.ID, func(s *stored) {
 		if s.Consent != r.s.Consent || s.State != Connected {
+			r.s = s
 			return // the person authenticated again, or disconnected, meanwhile: that counts
 		}
 		s.State, s.Trouble, s.Former = state, t, r.s.Former
@@ -287,6 +311,7 @@ func (r *run) end(ctx context.Context, failed error) (*Connection, error) {
 		switch {
 		case state != Connected:
 			s.Due = time.Time{}
+		case failed == nil && r.only: // the accounts are still to be read
 		case failed == nil:
 			s.Refreshed, s.Failures = now, 0
 			s.Trouble = worst(r.s.Trouble, accounts)

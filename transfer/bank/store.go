@@ -147,12 +147,13 @@ func (b *Banks) saveIn(ctx context.Context, tx *sql.Tx, s *stored) error {
 	return b.o.Queue.Add(ctx, tx, Refreshing.Job(RefreshArgs{Connection: s.ID, Due: micro(s.Due)}), jobs.Options{At: s.Due, Unique: true})
 }
 
+// saveAccount writes what is known of an account. Whether an account that is there already is chosen, only [Banks.Choose] says.
 func (b *Banks) saveAccount(ctx context.Context, tx *sql.Tx, connection string, a *Account) error {
 	detail, err := json.Marshal(a.AccountDetail)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO bank_account (connection, id, chosen, detail) VALUES ($1, $2, $3, $4) ON CONFLICT (connection, id) DO UPDATE SET chosen = EXCLUDED.chosen, detail = EXCLUDED.detail`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO bank_account (connection, id, chosen, detail) VALUES ($1, $2, $3, $4) ON CONFLICT (connection, id) DO UPDATE SET detail = EXCLUDED.detail`,
 		connection, a.ID, a.Chosen, string(detail))
 	if err != nil {
 		return fmt.Errorf("keep an account: %w", err)
@@ -209,16 +210,16 @@ func visitOf(state string) string {
 const leaseTime = 2 * time.Minute
 
 // lease takes a connection for one process at a time, until release is called; renew is to be called more often than every
-// two minutes, and fails once another one has it.
+// two minutes, and fails once another one has it or the person has disconnected.
 func (b *Banks) lease(ctx context.Context, id string) (renew, release func() error, err error) {
 	holder := newID()
 	take := func(ctx context.Context, until, free time.Time) error {
-		result, err := b.o.DB.Write.ExecContext(ctx, `UPDATE bank_connection SET leased = $2, holder = $3 WHERE id = $1 AND (holder = $3 OR leased < $4)`, id, micro(until), holder, micro(free))
+		result, err := b.o.DB.Write.ExecContext(ctx, `UPDATE bank_connection SET leased = $2, holder = $3 WHERE id = $1 AND (holder = $3 OR leased < $4) AND state = $5`, id, micro(until), holder, micro(free), Connected)
 		if err != nil {
 			return fmt.Errorf("take a connection with a bank: %w", err)
 		}
 		if n, err := result.RowsAffected(); err != nil || n == 0 {
-			return errors.Join(ErrBusy, err)
+			return errors.Join(b.whyNot(ctx, id), err)
 		}
 		return nil
 	}
@@ -228,4 +229,18 @@ func (b *Banks) lease(ctx context.Context, id string) (renew, release func() err
 		return err
 	}
 	return renew, release, renew()
+}
+
+// whyNot says why a connection could not be taken.
+func (b *Banks) whyNot(ctx context.Context, id string) error {
+	list, err := b.find(ctx, b.o.DB.Write, `id = $1`, id)
+	switch {
+	case err != nil:
+		return err
+	case len(list) == 0:
+		return ErrNotFound
+	case list[0].State != Connected:
+		return fmt.Errorf("%w: it is %s", ErrState, list[0].State)
+	}
+	return ErrBusy
 }
