@@ -81,6 +81,9 @@ func (b *Banks) find(ctx context.Context, q queryer, where string, args ...any) 
 				return nil, fmt.Errorf("the secrets of the connection %s: %w", s.ID, err)
 			}
 		}
+		if begun := s.secret.Begun; begun != nil && begun.Approach == atbank.Decoupled {
+			s.Pending, s.Message, s.Methods = true, begun.Message, begun.Methods
+		}
 		list = append(list, &s)
 	}
 	return list, rows.Err()
