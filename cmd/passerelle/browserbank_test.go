@@ -82,7 +82,7 @@ func TestBankPages(t *testing.T) {
 	v.press("connect.go")
 	agree(v, banktest.Anne)
 	v.waits("connection.refresh")
-	v.read("connection.state-connected")
+	v.read("connection.state-connected", "bank.accounts")
 	v.inspect("connection")
 	v.open("/bank")
 	v.read("bank.accounts", "bank.operations")

@@ -156,6 +156,7 @@ type Detail struct {
 	Frequency     int                   `json:"frequency,omitempty"`
 	Former        []string              `json:"former,omitempty"` // consents that are still to be deleted at the bank
 	Refreshed     time.Time             `json:"refreshed,omitzero"`
+	Asked         time.Time             `json:"asked,omitzero"` // when the person asked for a refresh that has not ended yet
 	Trouble       Trouble               `json:"trouble,omitempty"`
 	Failures      int                   `json:"failures,omitempty"` // in a row
 }
