@@ -180,12 +180,14 @@ func (m *matcher) exactly(key func(*traits) string) {
 			continue
 		}
 		key := key(&m.s[s])
-		for at, k := range waiting[key] {
+		list := waiting[key]
+		for at, k := range list[:min(len(list), most)] {
 			if m.others(k, s) {
 				continue
 			}
 			m.pair(k, s)
-			waiting[key] = slices.Delete(waiting[key], at, at+1)
+			list[at] = list[0]
+			waiting[key] = list[1:]
 			break
 		}
 	}
@@ -203,8 +205,12 @@ type round struct {
 	apart func(k, s int) (int, bool)
 }
 
-// most is how many of a group are compared with each other.
-const most = 400
+// The bounds of what is compared: of one group with each other, and of all groups together. Beyond them something may be
+// taken for new that is not; no bank in order comes near.
+const (
+	most      = 400
+	mostPairs = 1 << 20
+)
 
 // nearest pairs what is nearest first.
 func (m *matcher) nearest(r round) {
@@ -223,7 +229,7 @@ func (m *matcher) nearest(r round) {
 	met := map[string]int{}
 	for place, s := range m.order {
 		key := r.group(&m.s[s])
-		if m.ofSeen[s] != none || met[key] == most {
+		if m.ofSeen[s] != none || met[key] == most || len(pairs) > mostPairs {
 			continue
 		}
 		met[key]++

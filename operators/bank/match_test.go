@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 )
@@ -151,5 +152,30 @@ func TestCorrectionsAreKept(t *testing.T) {
 	}
 	if n := len(c.Body.Corrections); n != maxCorrections || !strings.Contains(string(c.Body.Corrections[0].Was), `"-40"`) {
 		t.Errorf("%d corrections, the first is %s", n, c.Body.Corrections[0].Was)
+	}
+}
+
+// TestMatchIsBounded: a bank that gives very many operations that are all alike, or all a little different, does not keep the
+// gateway busy.
+func TestMatchIsBounded(t *testing.T) {
+	const n = 20_000
+	var before []Known
+	var same, other []Operation
+	for i := range n {
+		o := op(t, "booked 2026-03-10 -7 BAKER")
+		before = append(before, Known{ID: fmt.Sprint(i), Body: o})
+		same = append(same, Operation{Body: o})
+		o.BookingDate, o.Remittance = "2026-03-11", fmt.Sprint("BAKER ", i)
+		other = append(other, Operation{Body: o})
+	}
+	start := time.Now()
+	for _, c := range Match(before, same, march()) {
+		if c.What != Same {
+			t.Fatal(c.What)
+		}
+	}
+	Match(before, other, march())
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("it takes %s", took)
 	}
 }
