@@ -58,7 +58,8 @@ func (f *Fault) Error() string {
 		s.WriteString(")")
 	}
 	if f.Cause != nil {
-		fmt.Fprintf(&s, ": %v", f.Cause)
+		cause := strings.TrimPrefix(f.Cause.Error(), f.Kind.Error()+": ") // it has been said
+		s.WriteString(": " + cause)
 	}
 	if f.RequestID != "" {
 		s.WriteString("; X-Request-ID " + f.RequestID)
