@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,8 +52,15 @@ func TestMovePages(t *testing.T) {
 			v.read("prompt.decide")
 			v.See("Banque B")
 			v.inspect("move-prompt")
+			mend := block(t, filepath.Join(bData, "arriving"))
 			v.press("prompt.go")
 			v.read("move.moving")
+			v.waits("move.trouble-fault")
+			v.read("move.do-fault", "move.trouble-next")
+			v.NotSee(bData, "mkdir")
+			v.inspect("move-trouble")
+			mend()
+			v.press("move.retry")
 			v.inspect("move-under-way")
 			v.waits("move.arrived")
 			v.read("move.complete")
@@ -64,6 +73,19 @@ func TestMovePages(t *testing.T) {
 			v.inspect("move-left")
 			writing.all(t, b.url, appPassword(t, bData, "alice"), written) // it sets her password, and so ends her session
 		})
+	}
+}
+
+// block puts a file where a gateway keeps a folder, as good as a broken disk, and returns what takes it away.
+func block(t *testing.T, folder string) (mend func()) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(folder); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -89,8 +89,9 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 		}
 		why = errors.Join(why, err)
 	}
+	kind := a.kind(why)
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Trouble = why.Error()
+		e.Detail.Trouble = kind
 		if errors.Is(why, transfer.ErrRefused) {
 			e.Detail.Tries = max(e.Detail.Tries, 10) // all of it comes again: not so often
 		}
@@ -101,7 +102,7 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 		return nil, nil
 	})
 	if err == nil {
-		r.work.log.Info("a move waits", "move", a.ID, "stage", a.Stage, "error", why)
+		r.work.log.Info("a move waits", "move", a.ID, "stage", a.Stage, "kind", kind, "error", unnamed(why, a.Person))
 	}
 	return err
 }
@@ -154,7 +155,7 @@ func (a *arrival) lifted(ctx context.Context, epoch int) error {
 		e.Detail.FencedAt, e.Detail.Acceptance = nil, ""
 		if epoch%mostFences == 0 && !e.Detail.Stopping {
 			e.Detail.Paused, e.Due = true, time.Time{}
-			e.Detail.Trouble = fmt.Sprintf("%d times the last changes did not come over while the person could not write: see that both operators are reached well, and let it go on", epoch)
+			e.Detail.Trouble = FencesFail
 		}
 		return e.happens(Lift, epoch, "", logLifted)
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/move"
 	"github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
@@ -163,6 +164,23 @@ func TestDownload(t *testing.T) {
 	}
 	if status, _, _ := s.do(t, "alice", http.MethodGet, at, nil); status != http.StatusNotFound {
 		t.Error("it can be downloaded still:", status)
+	}
+}
+
+// TestTroubleHasWords has two texts in each language for each kind of trouble that a move can have.
+func TestTroubleHasWords(t *testing.T) {
+	for _, lang := range []string{"en", "fr"} {
+		say, err := webui.Texts(lang)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range move.Troubles() {
+			for _, key := range []string{"move.trouble-", "move.do-"} {
+				if _, err := say(key + string(kind)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
 	}
 }
 
