@@ -1,5 +1,5 @@
 // Package web is the pages on which a person takes out what is theirs: an archive of everything, made in the background
-// and kept for some days; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
+// and kept for some days; on which they bring such an archive; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
 package web
 
 import (
@@ -20,6 +20,7 @@ var files embed.FS
 // Options are what the pages need. All must be set.
 type Options struct {
 	Takeouts *transfer.Takeouts
+	Intakes  *transfer.Intakes
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
 	Move        MoveOptions
