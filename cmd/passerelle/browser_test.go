@@ -517,6 +517,12 @@ func TestNoScript(t *testing.T) {
 	v.open("/consents")
 	v.press("consents.withdraw")
 	v.read("consents.done-withdrawn")
+	v.open("/bring")
+	files := ownArchive(t, "mine", "")
+	v.sends(files[1:]...)
+	v.looksUntil("bring.fault-part")
+	v.sends(files...)
+	v.says()
 }
 
 // TestCookies signs in without cookies, and loses them half-way.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -191,6 +193,16 @@ func (b *Browser) Fill(name, value string) {
 		value = kb.Delete
 	}
 	b.do(chromedp.KeyEvent(value))
+}
+
+// Attach chooses files in the one field for files.
+func (b *Browser) Attach(files ...string) {
+	b.t.Helper()
+	field := call(b, runtime.Evaluate, runtime.EvaluateParams{Expression: `document.querySelector("input[type=file]")`})
+	if field.Result == nil || field.Result.ObjectID == "" {
+		b.fail("there is no field for files")
+	}
+	call(b, dom.SetFileInputFiles, dom.SetFileInputFilesParams{Files: files, ObjectID: field.Result.ObjectID})
 }
 
 // Value is what is in the field that has this name.
