@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,10 +14,11 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/internal/browsertest"
+	"github.com/passerelle-cloud/passerelle/internal/fapi"
 )
 
 // beginMove starts two gateways that trust each other: A, where alice has everything, and B, where she has an account.
-func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData string) {
+func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData string, services []*fapi.Client) {
 	t.Helper()
 	browsertest.Need(t)
 	text, err := os.ReadFile("../../internal/webui/texts/" + o.Language + ".json")
@@ -31,24 +33,87 @@ func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData
 	// A browser keeps one set of cookies for all ports of a host.
 	two := pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + freePort(t), toURL: "http://127.0.0.1:" + freePort(t)}
 	two.acquaint(t)
+	for _, name := range []string{"Invites", "Cards"} {
+		client, file := someService(t, name, two.fromURL)
+		mustCall(t, "--data", two.from, "service", "add", file)
+		if name == "Cards" { // which has another key at the one to whom she goes
+			_, file = someService(t, name, two.toURL)
+		}
+		mustCall(t, "--data", two.to, "service", "add", file)
+		services = append(services, client)
+	}
 	v.g, b = two.serve(t, two.from), two.serve(t, two.to)
 	bData = two.to
 	v.Browser = browsertest.Open(t, o)
-	return v, b, bData
+	return v, b, bData, services
+}
+
+// allows grants what services ask for at the operator whom alice will leave.
+func (v *visit) allows(services []*fapi.Client) {
+	v.t.Helper()
+	for n, s := range services {
+		asked, err := s.Ask(v.t.Context(), inviteDetails(), nil)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		if v.Go(asked.URL); n == 0 {
+			v.enter("correct horse battery")
+		}
+		v.read("prompt.decide")
+		v.press("prompt.grant")
+		v.See("Welcome back")
+	}
+}
+
+// follows looks what became of that where alice is now: one stands, whose receipt she takes; to the other one she says yes.
+func (v *visit) follows(at string) {
+	v.t.Helper()
+	v.Go(at + "/consents")
+	v.read("follow.title", "follow.how")
+	v.inspect("follow-waiting")
+	v.press("follow.confirm")
+	v.See("Cards")
+	v.inspect("follow-confirm")
+	v.press("prompt.grant")
+	v.read("consent.done-again")
+	v.receives("Cards")
+	v.Go(at + "/consents")
+	v.NotSee(v.say("follow.title"))
+	v.Click("Invites")
+	v.See("Invites")
+	v.inspect("follow-carried")
+	v.receives("Invites")
+}
+
+// receives downloads the receipt of the consent that the page shows, and looks whether it is about that service.
+func (v *visit) receives(service string) {
+	v.t.Helper()
+	receipt, name := v.Download(v.say("consent.receipt"))
+	parts := strings.Split(string(receipt), ".")
+	if len(parts) != 3 {
+		v.t.Fatalf("the receipt %q is %.100s", name, receipt)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || !strings.Contains(string(text), service+" SAS") {
+		v.t.Errorf("the receipt says %.500s, %v", text, err)
+	}
 }
 
 // TestMovePages moves somebody from one operator to another through the pages: in French on a telephone, and in English.
 func TestMovePages(t *testing.T) {
 	for _, o := range []browsertest.Options{{Language: "fr", Width: 360, Height: 740, Phone: true}, {Language: "en", Dark: true}} {
 		t.Run(o.Language, func(t *testing.T) {
-			v, b, bData := beginMove(t, o)
+			v, b, bData, services := beginMove(t, o)
+			v.allows(services)
 			writing := workAt(t, v.g.url, appPassword(t, v.data, "alice"))
 			v.Go(b.url + "/move")
 			v.enter("another horse battery")
 			v.read("move.title", "move.bring-how")
 			v.inspect("move-begin")
 			v.press("move.go")
-			v.enter("correct horse battery")
+			if v.Sees(v.say("sign-in.password")) {
+				v.enter("correct horse battery")
+			}
 			v.read("prompt.decide")
 			v.See("Banque B")
 			v.inspect("move-prompt")
@@ -68,6 +133,7 @@ func TestMovePages(t *testing.T) {
 			v.inspect("move-arrived")
 			v.Go(b.url + "/move")
 			v.read("move.arrived", "move.report")
+			v.follows(b.url)
 			v.open("/move")
 			v.read("move.left", "move.retained", "move.open")
 			v.inspect("move-left")
