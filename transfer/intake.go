@@ -125,6 +125,8 @@ type Intakes struct {
 	opt   IntakeOptions
 	// hard has a passphrase tried by one at a time: that takes 256 MiB.
 	hard chan struct{}
+	// slots bound how many archives are verified or loaded at a time: others' work has room, and so has memory.
+	slots chan struct{}
 }
 
 const (
@@ -140,6 +142,7 @@ type intakeJob struct {
 const (
 	intakeTime     = 6 * time.Hour // to verify or load one
 	intakeAttempts = 8
+	intakeParallel = 2
 	mostListed     = 2000 // of what is renamed, refused, left out
 )
 
@@ -161,7 +164,7 @@ func OpenIntakes(ctx context.Context, db *sqldb.DB, queue *jobs.Queue, o IntakeO
 	if err := db.Migrate(ctx, tables, "transfer_version"); err != nil {
 		return nil, err
 	}
-	i := &Intakes{db: db, queue: queue, opt: o, hard: make(chan struct{}, 1)}
+	i := &Intakes{db: db, queue: queue, opt: o, hard: make(chan struct{}, 1), slots: make(chan struct{}, intakeParallel)}
 	if queue == nil {
 		return i, nil
 	}

@@ -37,6 +37,7 @@ type intakes struct {
 	at    *gateway
 	who   map[string]*home.Instance
 	stop  func()
+	keep  time.Duration
 	gate  func(ctx context.Context) error // before something is loaded
 	seen  int                             // records of consents
 }
@@ -68,6 +69,7 @@ func (k *intakes) start() (stop func()) {
 		Expect: func(context.Context) (archive.Expectations, error) {
 			return archive.Expectations{Recipient: "b.example"}, nil
 		},
+		Keep: k.keep,
 		Most: func(context.Context, string) (int64, error) { return k.most, nil },
 		Beside: func(string, transfer.Found) (func(formats.Record), func(context.Context) error) {
 			return func(r formats.Record) { k.seen++ }, func(context.Context) error { return nil }
@@ -363,6 +365,24 @@ func TestIntakeRefuses(t *testing.T) {
 	if counts, err := k.who["alice"].Counts(t.Context()); err != nil || len(counts) > 0 {
 		t.Errorf("something was loaded: %v, %v", counts, err)
 	}
+}
+
+// TestIntakeAbandoned removes what nobody goes on with.
+func TestIntakeAbandoned(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		k := newIntakes(t, db)
+		k.stop()
+		k.keep = 500 * time.Millisecond
+		k.start()
+		in := k.send("alice", packed(t, "alice"), 4)
+		k.cleared()
+		if _, err := k.Get(t.Context(), "alice"); !errors.Is(err, transfer.ErrNoIntake) {
+			t.Error(err)
+		}
+		if _, err := k.Put(t.Context(), "alice", in.ID, "alice-0001.tar", 21_000, strings.NewReader("x")); !errors.Is(err, transfer.ErrNoIntake) {
+			t.Error(err)
+		}
+	})
 }
 
 // TestIntakeLimits takes neither more than it may, nor what is somebody else's, nor two at a time.

@@ -58,11 +58,11 @@ func (i *Intakes) Put(ctx context.Context, person, id, name string, from int64, 
 	if _, err := i.own(ctx, person, id); err != nil {
 		return 0, err
 	}
-	writing := flock.New(filepath.Join(i.folder(id), ".lock"))
-	if ok, err := writing.TryLock(); err != nil || !ok {
-		return 0, errors.Join(err, ErrIntake) // another part is being written
+	unlock, err := i.lock(id)
+	if err != nil {
+		return 0, err
 	}
-	defer func() { err = errors.Join(err, writing.Unlock()) }()
+	defer func() { err = errors.Join(err, unlock()) }()
 	in, err := i.own(ctx, person, id)
 	if err != nil {
 		return 0, err
@@ -80,6 +80,15 @@ func (i *Intakes) Put(ctx context.Context, person, id, name string, from int64, 
 		err = errors.Join(err, i.change(ctx, id, func(*Intake) error { return nil }))
 	}
 	return f.Got + n, err
+}
+
+// lock keeps others from writing the files of an intake, or trying to open them, on whatever replica.
+func (i *Intakes) lock(id string) (unlock func() error, err error) {
+	l := flock.New(filepath.Join(i.folder(id), ".lock"))
+	if ok, err := l.TryLock(); err != nil || !ok {
+		return nil, errors.Join(err, ErrIntake)
+	}
+	return l.Unlock, nil
 }
 
 // append writes what comes to the end of a file, so many bytes at the most. What has come of a part that breaks off stays.
@@ -200,6 +209,16 @@ func (i *Intakes) unlock(ctx context.Context, in *Intake, secret string) (archiv
 	return keys, err
 }
 
+// tryUnlock is unlock for one request at a time: the others are not to wait.
+func (i *Intakes) tryUnlock(ctx context.Context, in *Intake, secret string) (keys archive.FileKeys, err error) {
+	free, err := i.lock(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, free()) }()
+	return i.unlock(ctx, in, secret)
+}
+
 // Check has an archive verified whose files are all here, opened by the recovery key or passphrase where they are encrypted.
 // One that is not opened by it is locked then.
 func (i *Intakes) Check(ctx context.Context, person, id, secret string) error {
@@ -213,7 +232,7 @@ func (i *Intakes) Check(ctx context.Context, person, id, secret string) error {
 	if in.State == IntakeComing && slices.ContainsFunc(in.Files, func(f IntakeFile) bool { return f.Got < f.Size }) {
 		return ErrIntakePart
 	}
-	keys, err := i.unlock(ctx, &in, secret)
+	keys, err := i.tryUnlock(ctx, &in, secret)
 	switch {
 	case errors.Is(err, archive.ErrLocked):
 		return i.step(ctx, id, func(now *Intake) {

@@ -88,6 +88,9 @@ func (i *Intakes) check(ctx context.Context, job intakeJob) error {
 	})
 }
 
+// intakeWait is after what time it is looked again where others are being worked on.
+const intakeWait = time.Second
+
 // work does what an intake stands at, unless nobody wants it any more.
 func (i *Intakes) work(ctx context.Context, id string, state IntakeState, do func(context.Context, *Intake, Observer) error) error {
 	in, err := i.find(ctx, i.db.Read, `id = $1`, id)
@@ -96,6 +99,12 @@ func (i *Intakes) work(ctx context.Context, id string, state IntakeState, do fun
 	}
 	if err != nil || in.State != state {
 		return err
+	}
+	select {
+	case i.slots <- struct{}{}:
+		defer func() { <-i.slots }()
+	default:
+		return jobs.Snooze(intakeWait)
 	}
 	shows := &showing{intakes: i, ctx: ctx, id: id}
 	err = do(ctx, &in, shows.observe)
@@ -131,22 +140,22 @@ func (i *Intakes) settle(ctx context.Context, in *Intake, why error, do func(*In
 		return nil
 	})
 	if errors.Is(err, ErrNoIntake) {
-		return jobs.Cancel(errors.Join(err, os.RemoveAll(i.folder(in.ID)))) // it was removed meanwhile
+		return os.RemoveAll(i.folder(in.ID)) // it was removed meanwhile
 	}
 	if why == nil || err != nil {
 		return err
 	}
 	fault, refused := faultOf(why)
-	if refused {
-		err = i.clear(in)
-	}
 	if log := i.opt.Log.With("intake", in.ID, "state", in.State, "kind", fault); refused {
 		log.Info("an archive that a person brings is refused") // what is in it is the person's
 	} else {
 		log.Warn("an archive that a person brings is not taken in", "over", over, "error", why)
 	}
-	if over {
-		return errors.Join(jobs.Cancel(errors.New(string(fault))), err)
+	switch {
+	case refused:
+		return i.clear(in)
+	case over:
+		return nil
 	}
 	return errors.New(string(fault))
 }

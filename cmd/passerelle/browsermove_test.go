@@ -85,6 +85,49 @@ func (v *visit) follows(at string) {
 	v.receives("Invites")
 }
 
+// takesOut has an archive of everything made, and downloads it.
+func (v *visit) takesOut(at string) (file string) {
+	v.t.Helper()
+	v.Go(at + "/download")
+	v.press("download.ask")
+	for end := time.Now().Add(time.Minute); !v.Sees(v.say("download.get")) && time.Now().Before(end); {
+		v.Go(at + "/download")
+	}
+	content, name := v.Download(v.say("download.get"))
+	file = filepath.Join(v.t.TempDir(), name)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+	return file
+}
+
+// comesWith has somebody load an archive into an account that is new, as if its operator were dead: all that they had allowed
+// is to confirm, and all of it can be taken out again.
+func (v *visit) comesWith(archive, at, data string) {
+	v.t.Helper()
+	mustCall(v.t, "--data", data, "person", "add", "bob")
+	passwordOf(v.t, data, "bob", "yet another horse battery")
+	v.ForgetCookies()
+	v.Go(at + "/bring")
+	v.Fill(v.say("sign-in.name"), "bob")
+	v.Fill(v.say("sign-in.password"), "yet another horse battery")
+	v.press("sign-in.do")
+	v.sends(archive)
+	v.waits("bring.is-shown")
+	v.read("bring.trusted")
+	v.press("bring.load")
+	v.waits("bring.is-loaded")
+	v.read("move.complete")
+	v.Go(at + "/consents")
+	v.read("follow.title")
+	v.See("Invites", "Cards")
+	v.inspect("follow-archive")
+	again := v.takesOut(at)
+	if out := mustCall(v.t, "--data", v.t.TempDir(), "import", "--to", "home:bob", again); strings.Contains(out, "renamed") || strings.Contains(out, "missing") {
+		v.t.Errorf("taken out again it is loaded with %s", out)
+	}
+}
+
 // receives downloads the receipt of the consent that the page shows, and looks whether it is about that service.
 func (v *visit) receives(service string) {
 	v.t.Helper()
@@ -105,6 +148,10 @@ func TestMovePages(t *testing.T) {
 		t.Run(o.Language, func(t *testing.T) {
 			v, b, bData, services := beginMove(t, o)
 			v.allows(services)
+			archive := ""
+			if o.Phone {
+				archive = v.takesOut(v.g.url)
+			}
 			writing := workAt(t, v.g.url, appPassword(t, v.data, "alice"))
 			v.Go(b.url + "/move")
 			v.enter("another horse battery")
@@ -137,6 +184,9 @@ func TestMovePages(t *testing.T) {
 			v.open("/move")
 			v.read("move.left", "move.retained", "move.open")
 			v.inspect("move-left")
+			if o.Phone {
+				v.comesWith(archive, b.url, bData)
+			}
 			writing.all(t, b.url, appPassword(t, bData, "alice"), written) // it sets her password, and so ends her session
 		})
 	}

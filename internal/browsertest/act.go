@@ -71,8 +71,12 @@ func (b *Browser) Title() string { b.t.Helper(); return look[string](b, "title")
 // Language is the language that the page says that it is in.
 func (b *Browser) Language() string { b.t.Helper(); return look[string](b, "language") }
 
-// Sees reports whether a text can be read on the page.
-func (b *Browser) Sees(text string) bool { b.t.Helper(); return strings.Contains(b.Text(), text) }
+// Sees reports whether a text can be read on the page; not on one that is just being left for another.
+func (b *Browser) Sees(text string) bool {
+	b.t.Helper()
+	all, err := eval[string](b, "text")
+	return err == nil && strings.Contains(all, text)
+}
 
 // See waits until all of these can be read on the page.
 func (b *Browser) See(texts ...string) {
@@ -91,7 +95,7 @@ func (b *Browser) See(texts ...string) {
 func (b *Browser) NotSee(texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
-		if b.Sees(text) {
+		if strings.Contains(b.Text(), text) {
 			b.fail("the page says %q", text)
 		}
 	}
