@@ -101,7 +101,7 @@ func packed(t *testing.T, out string, to ...age.Recipient) []string {
 	g := newGateway(t, "a.example")
 	source := example.Person(1, example.Scale{Files: 5, Bytes: 50_000, Months: 1, Contacts: 5})
 	defer source.Close()
-	e := transfer.Export{Source: source, Out: filepath.Join(t.TempDir(), out), VolumeSize: 40_000, Recipients: to, Operator: g.party, Signer: g.signer}
+	e := transfer.Export{Source: source, Out: filepath.Join(t.TempDir(), out), VolumeSize: 400_000, Recipients: to, Operator: g.party, Signer: g.signer}
 	if len(to) == 1 {
 		if key, ok := to[0].(*age.X25519Recipient); ok {
 			e.RecoveryKey = key.String()
@@ -141,7 +141,7 @@ func (k *intakes) send(person string, files []string, stopAfter int) transfer.In
 			if stopAfter--; stopAfter == 0 {
 				return in
 			}
-			if at, err = k.Put(k.t.Context(), person, in.ID, filepath.Base(f), at, bytes.NewReader(text[at:min(at+7000, int64(len(text)))])); err != nil {
+			if at, err = k.Put(k.t.Context(), person, in.ID, filepath.Base(f), at, bytes.NewReader(text[at:min(at+50_000, int64(len(text)))])); err != nil {
 				k.t.Fatal(err)
 			}
 		}
@@ -273,13 +273,13 @@ func TestIntakeGoesOn(t *testing.T) {
 		files := packed(t, "alice")
 		k.send("alice", files, 4)
 		begun, err := k.Get(t.Context(), "alice")
-		if err != nil || begun.Files[0].Got != 21_000 {
+		if err != nil || begun.Files[0].Got != 150_000 {
 			t.Fatalf("%+v, %v", begun, err)
 		}
 		if err := k.Check(t.Context(), "alice", begun.ID, ""); !errors.Is(err, transfer.ErrIntakePart) {
 			t.Error(err)
 		}
-		if got, err := k.Put(t.Context(), "alice", begun.ID, begun.Files[0].Name, 3, strings.NewReader("x")); !errors.Is(err, transfer.ErrIntakePlace) || got != 21_000 {
+		if got, err := k.Put(t.Context(), "alice", begun.ID, begun.Files[0].Name, 3, strings.NewReader("x")); !errors.Is(err, transfer.ErrIntakePlace) || got != 150_000 {
 			t.Error(got, err)
 		}
 		in := k.send("alice", files, 0)
@@ -379,7 +379,7 @@ func TestIntakeAbandoned(t *testing.T) {
 		if _, err := k.Get(t.Context(), "alice"); !errors.Is(err, transfer.ErrNoIntake) {
 			t.Error(err)
 		}
-		if _, err := k.Put(t.Context(), "alice", in.ID, "alice-0001.tar", 21_000, strings.NewReader("x")); !errors.Is(err, transfer.ErrNoIntake) {
+		if _, err := k.Put(t.Context(), "alice", in.ID, "alice-0001.tar", 150_000, strings.NewReader("x")); !errors.Is(err, transfer.ErrNoIntake) {
 			t.Error(err)
 		}
 	})

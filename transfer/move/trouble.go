@@ -113,7 +113,7 @@ func (a *arrival) heeds(why error) bool {
 	if a.Stage == Aborted || a.Stage == Activated {
 		return false
 	}
-	return a.Stage == Fenced || a.Stage == Accepted || over(why) || errors.Is(why, ErrStale) || errors.Is(why, ErrOrder) || errors.Is(why, ErrOtherState)
+	return a.Stage == Fenced || a.Stage == Accepted || over(why) || errors.Is(why, ErrStranger) || errors.Is(why, ErrStale) || errors.Is(why, ErrOrder) || errors.Is(why, ErrOtherState)
 }
 
 // over reports whether an error says that at the source the move is not under way any more.
