@@ -89,6 +89,18 @@ type keptRevision struct {
 	Notice   *keptNotice `json:"notice,omitempty"`
 }
 
+// keptDocument is a consent as it is kept, but for its type.
+type keptDocument struct {
+	Consent   string         `json:"consent"`
+	Service   *Service       `json:"service"` // who received the data
+	State     State          `json:"state"`
+	Created   time.Time      `json:"created"`
+	Expires   time.Time      `json:"expires"`
+	Accesses  int64          `json:"access_count"`
+	Paused    []Interval     `json:"paused,omitempty"`
+	Revisions []keptRevision `json:"revisions"`
+}
+
 func (a *Authority) keptConsent(ctx context.Context, c *Consent) (Kept, error) {
 	service, err := a.Service(ctx, c.Service)
 	if err != nil {
@@ -103,16 +115,9 @@ func (a *Authority) keptConsent(ctx context.Context, c *Consent) (Kept, error) {
 		return Kept{}, err
 	}
 	body := struct {
-		Type      string         `json:"type"`
-		Consent   string         `json:"consent"`
-		Service   *Service       `json:"service"` // who received the data
-		State     State          `json:"state"`
-		Created   time.Time      `json:"created"`
-		Expires   time.Time      `json:"expires"`
-		Accesses  int64          `json:"access_count"`
-		Paused    []Interval     `json:"paused,omitempty"`
-		Revisions []keptRevision `json:"revisions"`
-	}{"consent", c.ID, service, c.State, c.Created, c.Expires, c.Accesses, pauses, nil}
+		Type string `json:"type"`
+		keptDocument
+	}{"consent", keptDocument{c.ID, service, c.State, c.Created, c.Expires, c.Accesses, pauses, nil}}
 	for _, r := range revisions {
 		k := keptRevision{r.Number, r.State, r.At, r.Expires, r.Method, r.Reason, r.Packs, r.Details, nil}
 		if r.Notice != "" {

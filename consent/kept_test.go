@@ -3,10 +3,12 @@ package consent_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/consenttest"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
@@ -72,4 +74,53 @@ func TestArticle15Kept(t *testing.T) {
 			t.Error("something is kept of nobody")
 		}
 	})
+}
+
+// TestReadKept reads out of what is kept what the operator would say of the same consents to another one, but for the service's
+// keys and how the person had proved who they are.
+func TestReadKept(t *testing.T) {
+	f := consenttest.New(t, dbtest.SQLite(t))
+	f.Service(t, "reader")
+	f.Service(t, "other")
+	c := f.Grant(t, "reader", "alice")
+	f.Grant(t, "other", "alice")
+	if _, err := f.Pause(t.Context(), consent.Pausing{Consent: c.ID, Person: "alice", Session: consent.SessionFacts{Method: "password"}}); err != nil {
+		t.Fatal(err)
+	}
+	said, err := f.Followable(t.Context(), "alice", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]consent.Following{}
+	for k, err := range f.Kept(t.Context(), "alice") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, ok, err := consent.ReadKept(k.Body)
+		if err == nil && ok {
+			err = f.Sound(&one)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		if ok {
+			read[one.Grant] = one
+		}
+	}
+	for _, want := range said {
+		want.Method, want.Authenticated = read[want.Grant].Method, time.Time{}
+		a, _ := json.Marshal(want)
+		b, _ := json.Marshal(read[want.Grant])
+		if string(a) != string(b) {
+			t.Errorf("it reads\n%s\nand is\n%s", b, a)
+		}
+	}
+	for _, body := range []string{``, `[]`, `{"type":"consent"}`, `{"type":"consent","service":{}}`, `{"type":"consent","revisions":[{}]}`} {
+		if _, _, err := consent.ReadKept(json.RawMessage(body)); !errors.Is(err, consent.ErrRequest) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	if _, ok, err := consent.ReadKept(json.RawMessage(`{"type":"receipt"}`)); ok || err != nil {
+		t.Error(ok, err)
+	}
 }

@@ -20,6 +20,8 @@ import (
 var (
 	ErrNotFound = errors.New("not found")
 	ErrReadOnly = errors.New("the instance is read-only")
+	// ErrBusy is returned while somebody else loads into the instance, or deletes it.
+	ErrBusy = errors.New("the instance is being loaded into by somebody else; try again when that is done")
 	// ErrOtherPerson is returned for a series that belongs to somebody else's instance.
 	ErrOtherPerson = errors.New("this series of archives belongs to another person")
 	// ErrUnsupported is returned for what an adapter cannot do; see [Description].

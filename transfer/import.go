@@ -29,6 +29,8 @@ type Import struct {
 	Claimed func(*archive.Claims) error
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
+	// Seen is shown each record that was loaded, or was there already; nil: nobody is.
+	Seen    func(formats.Record)
 	Tmp     string // folder for temporary files, "" for the system's
 	Journal Journal
 	Observe Observer
@@ -181,9 +183,12 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, load opera
 			}
 			outcome, err := load.PutRecord(ctx, record)
 			if err != nil {
-				return fmt.Errorf("%s/%s: %w", record.Dataset, orID(record.Path, record.ID), err)
+				return fmt.Errorf("%s/%s: %w", record.Dataset, record.ID, err) // no path, which is the person's: it may be logged
 			}
 			report.add(record, outcome)
+			if i.Seen != nil && outcome.Result != operators.Refused {
+				i.Seen(record)
+			}
 			progress.Records++
 			i.Observe.tell(progress)
 		}

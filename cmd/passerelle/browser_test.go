@@ -71,8 +71,16 @@ func beginVisit(t *testing.T, o browsertest.Options, flags ...string) *visit {
 	return v
 }
 
-// serviceFor registers a service that has a page of its own, to which persons come back.
+// serviceFor registers a service.
 func serviceFor(t *testing.T, data, issuer string) *fapi.Client {
+	t.Helper()
+	client, file := someService(t, "Invites", issuer)
+	mustCall(t, "--data", data, "service", "add", file)
+	return client
+}
+
+// someService is a service that has a page of its own, to which persons come back, and the file with its registration.
+func someService(t *testing.T, name, issuer string) (client *fapi.Client, file string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "<!doctype html><html lang=en><title>Invites</title><main><h1>Invites</h1><p>Welcome back. %s</p></main>", r.URL.Query().Get("error"))
@@ -91,7 +99,7 @@ func serviceFor(t *testing.T, data, issuer string) *fapi.Client {
 		t.Fatal(err)
 	}
 	registration, err := json.Marshal(map[string]any{
-		"client_id": "invites", "client_name": "Invites", "legal_name": "Invites SAS", "registrations": []any{map[string]string{"scheme": "SIREN", "value": "732829320"}},
+		"client_id": strings.ToLower(name), "client_name": name, "legal_name": name + " SAS", "registrations": []any{map[string]string{"scheme": "SIREN", "value": "732829320"}},
 		"country": "FR", "address": "1 rue des Exemples, 35000 Rennes", "contact": "privacy@invites.example", "purposes": []string{invitePurpose},
 		"privacy_notices": map[string]string{"en": "https://invites.example/privacy", "fr": "https://invites.example/vie-privee"},
 		"redirect_uris":   []string{server.URL + "/callback"}, "token_endpoint_auth_method": "private_key_jwt", "jwks": json.RawMessage(jwks),
@@ -99,12 +107,11 @@ func serviceFor(t *testing.T, data, issuer string) *fapi.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "service.json")
+	file = filepath.Join(t.TempDir(), "service.json")
 	if err := os.WriteFile(file, registration, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustCall(t, "--data", data, "service", "add", file)
-	return &fapi.Client{Issuer: issuer, ID: "invites", Redirect: server.URL + "/callback", Key: key, Proof: proof}
+	return &fapi.Client{Issuer: issuer, ID: strings.ToLower(name), Redirect: server.URL + "/callback", Key: key, Proof: proof}, file
 }
 
 // say is a text of the pages in the visitor's language.
@@ -517,6 +524,12 @@ func TestNoScript(t *testing.T) {
 	v.open("/consents")
 	v.press("consents.withdraw")
 	v.read("consents.done-withdrawn")
+	v.open("/bring")
+	files := ownArchive(t, "mine", "")
+	v.sends(files[1:]...)
+	v.looksUntil("bring.fault-part")
+	v.sends(files...)
+	v.says()
 }
 
 // TestCookies signs in without cookies, and loses them half-way.

@@ -44,7 +44,7 @@ func (s *server) dossier(g *gateway, issuer, person string) func(context.Context
 					return
 				}
 			}
-			if r, err := s.logged(ctx, person); err != nil || r.ID != "" {
+			if r, err := s.logged(ctx, g, person); err != nil || r.ID != "" {
 				yield(r, err)
 			}
 		}
@@ -79,7 +79,11 @@ func toldDocument(id string, told []events.Event) json.RawMessage {
 }
 
 // logged is what the log holds of a person: who got something, when, and what it was. Nothing: there is no such record.
-func (s *server) logged(ctx context.Context, person string) (formats.Record, error) {
+func (s *server) logged(ctx context.Context, g *gateway, person string) (formats.Record, error) {
+	signed, err := g.statement(ctx)
+	if err != nil {
+		return formats.Record{}, err
+	}
 	type one struct {
 		Leaf   int64                   `json:"leaf"` // -1: it has no place yet
 		Time   time.Time               `json:"time"`
@@ -98,7 +102,8 @@ func (s *server) logged(ctx context.Context, person string) (formats.Record, err
 			break
 		}
 	}
-	return document("log", list[0].Time, marshalled(map[string]any{"type": "log", "newest": mostLogged, "entries": list})), nil
+	id := "log-" + formats.HashOf([]byte(signed.Statement.ID)).String()[:8] // each operator has one of its own
+	return document(id, list[0].Time, marshalled(map[string]any{"type": "log", "newest": mostLogged, "entries": list})), nil
 }
 
 // mostLogged is how many entries of the log a dossier has, the newest. passerelle log proof history gives all of them.

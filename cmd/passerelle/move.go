@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/internal/webui"
 	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/transfer"
 	"github.com/passerelle-cloud/passerelle/transfer/api"
@@ -118,7 +120,9 @@ func (c *moveCommand) follow(ctx context.Context, p *program, name, id string) e
 			return fmt.Errorf("the move %s is not there any more", id)
 		}
 		m := list[at]
-		p.sayChange(last, m)
+		if err := p.sayChange(last, m); err != nil {
+			return err
+		}
 		last = m
 		switch {
 		case m.Done, m.Stage == move.Aborted:
@@ -139,13 +143,34 @@ func (c *moveCommand) follow(ctx context.Context, p *program, name, id string) e
 }
 
 // sayChange tells what is new about a move.
-func (p *program) sayChange(last, m api.Arriving) {
+func (p *program) sayChange(last, m api.Arriving) error {
 	if m.Stage != last.Stage {
 		fmt.Fprintf(p.err, "%s\n", stageWords[m.Stage])
 	}
 	if m.Trouble != last.Trouble && m.Trouble != "" {
-		fmt.Fprintf(p.err, "It does not go on just now, and is tried again: %s\n", m.Trouble)
+		return sayTrouble(p.err, m)
 	}
+	return nil
+}
+
+// sayTrouble tells why a move does not go on, in the words of the pages. What broke in particular is in the gateway's log.
+func sayTrouble(to io.Writer, m api.Arriving) error {
+	say, err := webui.Texts("en")
+	if err != nil {
+		return err
+	}
+	texts := []string{"move.trouble", "move.trouble-" + string(m.Trouble), "move.do-" + string(m.Trouble)}
+	for i, key := range texts {
+		if texts[i], err = say(key); err != nil {
+			return err
+		}
+	}
+	next := "It waits for passerelle move --resume."
+	if !m.Paused {
+		next = "It is tried again by itself, next at " + m.Next.Local().Format(time.TimeOnly) + "."
+	}
+	fmt.Fprintf(to, "%s %s\n", strings.Join(texts, " "), next)
+	return nil
 }
 
 var stageWords = map[move.Stage]string{
@@ -192,7 +217,7 @@ func (c *moveCommand) say(p *program, m api.Arriving) error {
 	fmt.Fprintf(p.out, "Move %s of %s from %s, begun %s: %s%s%s.\n", m.ID, m.Person, m.Operator, m.Begun.Local().Format(time.DateTime), m.Stage, mark(m.Paused, ", paused"), mark(m.Stopping, ", being stopped"))
 	switch {
 	case m.Trouble != "":
-		fmt.Fprintf(p.out, "It does not go on just now, and is tried again: %s\n", m.Trouble)
+		return sayTrouble(p.out, m)
 	case m.Stage == move.Aborted:
 		fmt.Fprintf(p.out, "%s\n", m.Why)
 	case m.Stage == move.Activated:

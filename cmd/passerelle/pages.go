@@ -34,6 +34,7 @@ type pageFlags struct {
 	Registration       string   `help:"Who may make an account: closed (administrators make them), invitation, open." enum:"closed,invitation,open" default:"invitation" env:"PASSERELLE_REGISTRATION"`
 	TrustedProxy       []string `help:"Address or network (10.0.0.0/8) of a proxy before this gateway, whose X-Forwarded-For says who asks. Several allowed." env:"PASSERELLE_TRUSTED_PROXY" placeholder:"ADDR"`
 	Provider           string   `help:"Issuer of the OpenID provider where this operator's persons can sign in, too." env:"PASSERELLE_PROVIDER" placeholder:"URL"`
+	ArchiveLimit       int64    `help:"How many gigabytes an archive may have that a person brings, where their quota does not say less." default:"50" env:"PASSERELLE_ARCHIVE_LIMIT" placeholder:"GB"`
 	ProviderName       string   `help:"What persons call that provider." env:"PASSERELLE_PROVIDER_NAME" placeholder:"NAME"`
 	ProviderClient     string   `help:"Our client_id there." env:"PASSERELLE_PROVIDER_CLIENT" placeholder:"ID"`
 	ProviderSecretFile string   `help:"File with our client_secret there." env:"PASSERELLE_PROVIDER_SECRET_FILE" type:"existingfile" placeholder:"FILE"`
@@ -89,7 +90,11 @@ func (s *server) openPages(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, Money: s.money, Bank: banks, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
+	intakes, err := s.openIntakes(ctx, g, c.ArchiveLimit<<30)
+	if err != nil {
+		return err
+	}
+	s.transfer, err = transferweb.New(common, transferweb.Options{Takeouts: takeouts, Intakes: intakes, Money: s.money, Bank: banks, RecoveryKey: s.accounts.RecoveryKey, Move: s.movePages(g),
 		Catalogue: func() (*transfer.Catalogue, error) { return s.catalogue(operator.LegalName) }})
 	return err
 }
@@ -123,7 +128,7 @@ func (s *server) takeout(g *gateway, issuer string) func(context.Context, string
 	}
 }
 
-// removeTakeouts removes the archives that a person asked for.
+// removeTakeouts removes the archives that a person asked for, and the one that they bring.
 func (g *gateway) removeTakeouts(ctx context.Context, person string) error {
 	db, err := g.openDB(ctx)
 	if err != nil {
@@ -133,7 +138,11 @@ func (g *gateway) removeTakeouts(ctx context.Context, person string) error {
 	if err != nil {
 		return err
 	}
-	return takeouts.RemoveAll(ctx, person)
+	intakes, err := transfer.OpenIntakes(ctx, db, nil, transfer.IntakeOptions{Dir: g.intakeDir()})
+	if err != nil {
+		return err
+	}
+	return errors.Join(takeouts.RemoveAll(ctx, person), intakes.RemoveAll(ctx, person))
 }
 
 func (c *serveCommand) brands(own brand.Brand) (*brand.Brands, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -69,8 +71,12 @@ func (b *Browser) Title() string { b.t.Helper(); return look[string](b, "title")
 // Language is the language that the page says that it is in.
 func (b *Browser) Language() string { b.t.Helper(); return look[string](b, "language") }
 
-// Sees reports whether a text can be read on the page.
-func (b *Browser) Sees(text string) bool { b.t.Helper(); return strings.Contains(b.Text(), text) }
+// Sees reports whether a text can be read on the page; not on one that is just being left for another.
+func (b *Browser) Sees(text string) bool {
+	b.t.Helper()
+	all, err := eval[string](b, "text")
+	return err == nil && strings.Contains(all, text)
+}
 
 // See waits until all of these can be read on the page.
 func (b *Browser) See(texts ...string) {
@@ -89,7 +95,7 @@ func (b *Browser) See(texts ...string) {
 func (b *Browser) NotSee(texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
-		if b.Sees(text) {
+		if strings.Contains(b.Text(), text) {
 			b.fail("the page says %q", text)
 		}
 	}
@@ -191,6 +197,16 @@ func (b *Browser) Fill(name, value string) {
 		value = kb.Delete
 	}
 	b.do(chromedp.KeyEvent(value))
+}
+
+// Attach chooses files in the one field for files.
+func (b *Browser) Attach(files ...string) {
+	b.t.Helper()
+	field := call(b, runtime.Evaluate, runtime.EvaluateParams{Expression: `document.querySelector("input[type=file]")`})
+	if field.Result == nil || field.Result.ObjectID == "" {
+		b.fail("there is no field for files")
+	}
+	call(b, dom.SetFileInputFiles, dom.SetFileInputFilesParams{Files: files, ObjectID: field.Result.ObjectID})
 }
 
 // Value is what is in the field that has this name.

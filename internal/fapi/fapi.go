@@ -83,7 +83,12 @@ type Error struct {
 	Status      int    `json:"-"`
 	Code        string `json:"error"`
 	Description string `json:"error_description"`
+
+	Header http.Header `json:"-"` // of the answer; nil: it came with a browser
 }
+
+// ErrAnswer is returned where what answers is no server of this kind, or something that stands before it.
+var ErrAnswer = errors.New("the server does not answer as such a server does")
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Description) }
 
@@ -201,19 +206,20 @@ func (c *Client) Post(ctx context.Context, to string, form url.Values, answer an
 			return err
 		}
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		status, body, err := c.do(r, "")
+		response, body, err := c.do(r, "")
 		if err != nil {
 			return err
 		}
+		status := response.StatusCode
 		if status < http.StatusBadRequest {
 			if answer == nil {
 				return nil
 			}
 			return json.Unmarshal(body, answer)
 		}
-		fault := &Error{Status: status}
+		fault := &Error{Status: status, Header: response.Header}
 		if err := json.Unmarshal(body, fault); err != nil {
-			return fmt.Errorf("the server answers %d: %.200s", status, body)
+			return fmt.Errorf("%w: %d: %.200s", ErrAnswer, status, body)
 		}
 		if fault.Code != "use_dpop_nonce" || tries > 0 {
 			return fault
@@ -221,14 +227,14 @@ func (c *Client) Post(ctx context.Context, to string, form url.Values, answer an
 	}
 }
 
-func (c *Client) do(r *http.Request, token string) (int, []byte, error) {
+func (c *Client) do(r *http.Request, token string) (*http.Response, []byte, error) {
 	response, err := c.send(r, token)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	return response.StatusCode, body, err
+	return response, body, err
 }
 
 // send sends a request with a DPoP proof, and keeps the nonce that the server gives.
@@ -353,13 +359,13 @@ func (c *Client) discover(ctx context.Context) (*metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, body, err := c.do(r, "")
+	response, body, err := c.do(r, "")
 	if err != nil {
 		return nil, err
 	}
 	about = &metadata{}
-	if err := json.Unmarshal(body, about); err != nil || status != http.StatusOK || about.Issuer != c.Issuer {
-		return nil, fmt.Errorf("%s does not describe itself as an authorization server: it answers %d", c.Issuer, status)
+	if err := json.Unmarshal(body, about); err != nil || response.StatusCode != http.StatusOK || about.Issuer != c.Issuer {
+		return nil, fmt.Errorf("%w: %s does not describe itself as an authorization server: it answers %d", ErrAnswer, c.Issuer, response.StatusCode)
 	}
 	c.mu.Lock()
 	c.about = about

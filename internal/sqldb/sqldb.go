@@ -188,6 +188,22 @@ func IsConflict(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == postgresSerialization || pg.Code == postgresDeadlock)
 }
 
+// The codes of a database that has no room left.
+const (
+	postgresFull = "53100"
+	sqliteFull   = 13
+)
+
+// IsFull reports whether err says that the database has no room left on its disk.
+func IsFull(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == postgresFull
+	}
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqliteFull // the rest is which kind of it
+}
+
 // IsUnique reports whether err says that a row with that key is there already.
 func IsUnique(err error) bool {
 	var pg *pgconn.PgError

@@ -86,11 +86,19 @@ func (u *UI) Proven(w http.ResponseWriter, r *http.Request, hint string, within 
 // maxForm is the greatest size of a form, in bytes.
 const maxForm = 64 << 10
 
+// Ours reports whether a request comes from a page of ours, or answers that it does not.
+func (u *UI) Ours(w http.ResponseWriter, r *http.Request) bool {
+	if err := u.cross.Check(r); err != nil {
+		u.Message(w, r, &Visitor{Language: u.Language(r, "")}, http.StatusForbidden, "cross-origin")
+		return false
+	}
+	return true
+}
+
 // Form reads a form that came from a page of ours, or answers why it is not read.
 func (u *UI) Form(w http.ResponseWriter, r *http.Request) bool {
 	v := &Visitor{Language: u.Language(r, "")}
-	if err := u.cross.Check(r); err != nil {
-		u.Message(w, r, v, http.StatusForbidden, "cross-origin")
+	if !u.Ours(w, r) {
 		return false
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)

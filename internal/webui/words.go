@@ -55,6 +55,19 @@ func readWords(files fs.FS, zone *time.Location) (map[string]*words, error) {
 	return all, complete(all)
 }
 
+// Texts returns the texts of a language, as pages have them, for programs that say the same.
+func Texts(lang string) (func(key string, args ...any) (string, error), error) {
+	all, err := readWords(shared, time.Local)
+	if err != nil {
+		return nil, err
+	}
+	w, ok := all[lang]
+	if !ok {
+		return nil, errors.New("there is no such language: " + lang)
+	}
+	return w.text, nil
+}
+
 // complete says which language lacks a text that another one has.
 func complete(all map[string]*words) error {
 	every := map[string]bool{}

@@ -35,7 +35,7 @@ var (
 	// ErrTaken is returned for a name, a path or an id that something else has.
 	ErrTaken = errors.New("taken already")
 	// ErrBusy is returned while another load, or a deletion, has the instance.
-	ErrBusy = errors.New("the instance is being loaded into by somebody else; try again when that is done")
+	ErrBusy = operators.ErrBusy
 	// ErrQuota is returned for what the instance has no room for.
 	ErrQuota = errors.New("there is no room for it; throw something away and empty the trash, or ask the operator for more")
 	// ErrNoFolder is returned for a path in a folder that is not there, or in what is no folder.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/fapi"
+	"github.com/passerelle-cloud/passerelle/internal/problem"
 	"github.com/passerelle-cloud/passerelle/internal/seal"
 )
 
@@ -167,12 +168,16 @@ func (c *Clients) Open(ctx context.Context, peer *statement.Signed, tokens strin
 	return s, err
 }
 
-// Send sends a request. Where the authorisation has ended, the answer is 401.
+// Send sends a request. Where no token is given for it, the answer says why: 401 where the authorisation has ended, 403 where
+// the other operator does not trust this one.
 func (s *Session) Send(ctx context.Context, method, to string, header http.Header, body []byte) (*http.Response, error) {
 	token, err := s.token(ctx)
 	var fault *fapi.Error
-	if errors.As(err, &fault) && fault.Code == "invalid_grant" {
-		return gone(fault), nil
+	if errors.As(err, &fault) {
+		return instead(fault), nil
+	}
+	if errors.Is(err, fapi.ErrAnswer) {
+		return &http.Response{StatusCode: http.StatusBadGateway, Status: "502 Bad Gateway", Header: http.Header{}, Body: http.NoBody}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -180,10 +185,17 @@ func (s *Session) Send(ctx context.Context, method, to string, header http.Heade
 	return s.client.Send(ctx, method, to, token, header, body)
 }
 
-// gone is the answer that the resource would give, without asking it.
-func gone(why *fapi.Error) *http.Response {
-	text, _ := json.Marshal(map[string]any{"title": "The authorisation has ended", "detail": why.Description}) // texts only
-	return &http.Response{StatusCode: http.StatusUnauthorized, Status: "401 Unauthorized", Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(text))}
+// instead is the answer that the resource would give, without asking it.
+func instead(why *fapi.Error) *http.Response {
+	kind, title, status := "unavailable", "There is no token", why.Status
+	switch why.Code {
+	case "invalid_grant", "invalid_dpop_proof":
+		kind, title, status = "authorisation", "The authorisation is not accepted", http.StatusUnauthorized
+	case "invalid_client", "unauthorized_client":
+		kind, title, status = "operator-unknown", "The operator is not trusted", http.StatusForbidden
+	}
+	text, _ := json.Marshal(map[string]any{"type": problem.Prefix + kind, "title": title, "detail": why.Code + " " + why.Description}) // texts only
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: why.Header, Body: io.NopCloser(bytes.NewReader(text))}
 }
 
 // early is how long before its end a token is replaced.

@@ -39,8 +39,9 @@ type Arriving struct {
 	Paused   bool          `json:"paused"`
 	Stopping bool          `json:"stopping"`
 	Done     bool          `json:"done"` // also what is to be cleared up
-	Trouble  string        `json:"trouble,omitempty"`
-	Why      string        `json:"why,omitempty"` // it was aborted
+	Trouble  move.Trouble  `json:"trouble,omitempty"`
+	Next     time.Time     `json:"next_try,omitzero"` // where there is trouble, and it is tried again by itself
+	Why      string        `json:"why,omitempty"`     // it was aborted
 	Held     move.Tally    `json:"held,omitempty"`
 	// Refused is what could not be held here, Omitted what the source left out.
 	Refused []formats.Omission `json:"refused,omitempty"`
@@ -49,8 +50,12 @@ type Arriving struct {
 }
 
 func shownArrival(m move.Arriving) Arriving {
+	next := m.Due
+	if m.Trouble == "" {
+		next = time.Time{}
+	}
 	return Arriving{ID: m.ID, Person: m.Person, Operator: m.Peer, Stage: m.Stage, Begun: m.Begun, Changed: m.Changed, Progress: m.Progress, Total: m.Plan.Total, Paused: m.Paused,
-		Stopping: m.Stopping, Done: m.Done, Trouble: m.Trouble, Why: m.Why, Held: m.Held, Refused: m.Refused, Omitted: m.Omitted, Receipt: m.Receipt}
+		Stopping: m.Stopping, Done: m.Done, Trouble: m.Trouble, Next: next, Why: m.Why, Held: m.Held, Refused: m.Refused, Omitted: m.Omitted, Receipt: m.Receipt}
 }
 
 // Only lets administrators in.

@@ -97,6 +97,9 @@ func (m Moves) moveProblem(err error) problem.Problem {
 		return problem.Problem{Type: "gone", Title: "The instance is not here any more", Status: http.StatusGone, Detail: "The person has left this operator."}
 	}
 	m.opt.Log.Error("a move does not go on", "error", err)
+	if move.Full(err) {
+		return problem.Problem{Type: "no-space", Title: "There is no room left here", Status: http.StatusInsufficientStorage, Detail: "Those who run this gateway have to make some. It can be asked for again."}
+	}
 	return problem.Problem{Type: "unavailable", Title: "It cannot be done now", Status: http.StatusServiceUnavailable, Detail: "Try again in a moment."}
 }
 
@@ -131,7 +134,10 @@ func (m Moves) packed(ctx context.Context, q *moving, n int) (move.Packed, error
 	defer stop()
 	for {
 		p, err := m.Sender.Pack(ctx, q.Authorisation, q.id, n)
-		if err != nil || p.Ready {
+		switch {
+		case err != nil && ctx.Err() != nil && q.r.Context().Err() == nil:
+			return move.Packed{Sequence: n}, nil // the time was over while it was looked
+		case err != nil || p.Ready || p.Ails != "":
 			return p, err
 		}
 		select {

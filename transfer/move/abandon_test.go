@@ -103,30 +103,34 @@ func TestStoppedWhileTheSourceIsAway(t *testing.T) {
 // is not trusted any more, nor when it knows nothing of the move.
 func TestAcceptedWaitsForTheSource(t *testing.T) {
 	a, b := pair(t)
-	for what, happens := range map[string]func(j *journey) (back func()){
-		"it does not answer": func(*journey) func() {
+	for what, k := range map[string]struct {
+		kind    move.Trouble
+		happens func(j *journey) (back func())
+	}{
+		"it does not answer": {move.Unreached, func(*journey) func() {
 			b.weather.set(func(*http.Request) fate { return lost })
 			return func() {}
-		},
-		"it is not trusted": func(*journey) func() {
+		}},
+		"it is not trusted": {move.SourceGone, func(*journey) func() {
 			b.distrust(a.id, true)
 			return func() { b.distrust(a.id, false) }
-		},
-		"it knows nothing of it": func(*journey) func() {
+		}},
+		"it knows nothing of it": {move.Unsound, func(*journey) func() {
 			b.weather.lie(func(r *http.Request, w *http.Response) { *w = *reply(r, 404, "there is nothing") })
+			b.weather.set(nil)
 			return func() { b.weather.lie(nil) }
-		},
+		}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			j := kept(t, a, b, "after it is accepted")
-			back := happens(j)
+			back := k.happens(j)
 			for range 20 {
 				if m := j.come(); m.Stage != move.Accepted {
 					t.Fatalf("it is %s", m.Stage)
 				}
 				time.Sleep(3 * time.Millisecond)
 			}
-			j.until("it says so", func() bool { return j.come().Trouble != "" })
+			j.troubled(k.kind)
 			back()
 			b.weather.set(nil)
 			j.arrives()
@@ -156,7 +160,7 @@ func TestStopComesTooLate(t *testing.T) {
 	if err := b.running().Receiver.Stop(t.Context(), p, j.id); err != nil {
 		t.Fatal(err)
 	}
-	j.until("it was tried", func() bool { return strings.Contains(j.come().Trouble, "only a.example can stop it") })
+	j.until("it was tried", func() bool { return j.logs("only a.example can stop it") })
 	b.weather.set(nil)
 	j.arrives()
 }

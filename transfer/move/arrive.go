@@ -183,8 +183,10 @@ func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 			return p, fmt.Errorf("%w: archive %d is not there any more", ErrAnswer, n)
 		case p.Ready:
 			return p, nil
+		case p.Ails != "":
+			return p, fmt.Errorf("%w: it cannot make archive %d", ailing(p.Ails), n)
 		}
-		a.show(ctx, Progress{Step: Packing, Archive: n, Waits: p.Waits, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
+		a.show(ctx, Progress{Step: Packing, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: a.Detail.Plan.Total.Records, Began: began})
 		select {
 		case <-ctx.Done():
 			return p, context.Cause(ctx)
@@ -249,7 +251,7 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.R
 func noRoom(report *transfer.Report) error {
 	for _, o := range report.Refused {
 		if o.Lost && o.Code == "quota" {
-			return fmt.Errorf("%w (%s: %s)", ErrRoom, o.Path, o.Reason)
+			return fmt.Errorf("%w (%s)", ErrRoom, o.Dataset) // whose name it is nobody but the person has to know
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (j *journey) waits(o *operator) bool {
 	if o == j.b {
 		return j.come().Trouble != ""
 	}
-	return j.left().Waits && j.come().Progress.Waits
+	return j.left().Waits && j.come().Trouble == move.SourceFull
 }
 
 // small puts a disk of 2 MB at a folder, and returns what makes it larger.

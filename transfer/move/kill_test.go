@@ -174,7 +174,7 @@ func TestFencesThatLeadNowhere(t *testing.T) {
 	a.lives(p)
 	j := begins(t, p, a, b)
 	j.until("it is paused", func() bool { return j.come().Paused })
-	if m := j.come(); !strings.Contains(m.Trouble, "let it go on") {
+	if m := j.come(); m.Trouble != move.FencesFail {
 		t.Errorf("%q", m.Trouble)
 	}
 	if err := scribble(a, p); err != nil {
@@ -205,7 +205,7 @@ func TestOnlyWhatWasReadAgainIsAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.weather.set(nil)
-	j.until("it says so", func() bool { return strings.Contains(j.come().Trouble, "other bytes") })
+	j.troubled(move.HereDamaged)
 	if s := j.come().Stage; s == move.Accepted || s == move.Activated {
 		t.Errorf("it is %s", s)
 	}

@@ -231,7 +231,7 @@ func TestArchiveOfSomebodyElse(t *testing.T) {
 	p := name()
 	a.lives(p)
 	j := begins(t, p, a, b)
-	j.until("it is refused", func() bool { return j.come().Trouble != "" })
+	j.troubled(move.Unsound)
 	if m := j.come(); m.Stage != move.Planned {
 		t.Fatalf("it is %s", m.Stage)
 	}

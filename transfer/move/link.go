@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type Link struct {
 	Send func(ctx context.Context, method, url string, header http.Header, body []byte) (*http.Response, error)
 	// Plain is for what anybody may ask who knows the move's id.
 	Plain *http.Client
+
+	clock clock
 }
 
 // Errors of a link.
@@ -31,6 +34,13 @@ var (
 	ErrUnauthorised = errors.New("the source does not accept the authorisation to move any more")
 	// ErrAnswer is what does not go on because of what the source answers.
 	ErrAnswer = errors.New("the source does not go along")
+	// ErrUnreachable says that no answer came, or not all of it.
+	ErrUnreachable = errors.New("the source cannot be reached")
+	// ErrStranger says that the source does not take us for an operator that it trusts.
+	ErrStranger = errors.New("the source does not trust this operator")
+	// ErrAils says that something is broken at the source, and ErrFull that its disk is full.
+	ErrAils = errors.New("something is broken at the source")
+	ErrFull = fmt.Errorf("%w: there is no room left", ErrAils)
 )
 
 const (
@@ -57,11 +67,29 @@ func (l *Link) call(ctx context.Context, method, to string, message, answer any)
 	if message == nil {
 		body = nil
 	}
-	response, err := l.Send(ctx, method, to, header, body)
+	response, err := l.send(ctx, method, to, header, body)
 	if err != nil {
 		return 0, err
 	}
 	return response.StatusCode, read200(response, answer)
+}
+
+// send sends a request, and tells a source that cannot be reached from what keeps this side from asking.
+func (l *Link) send(ctx context.Context, method, to string, header http.Header, body []byte) (*http.Response, error) {
+	response, err := l.Send(ctx, method, to, header, body)
+	if err != nil {
+		return nil, unreached(err)
+	}
+	l.clock.heard(response.Header)
+	return response, nil
+}
+
+func unreached(err error) error {
+	var onTheWay *url.Error
+	if errors.As(err, &onTheWay) {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
 }
 
 // read200 reads an answer, or the problem that it is.
@@ -70,7 +98,7 @@ func read200(response *http.Response, answer any) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxMessage+1))
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("%w: its answer was cut: %w", ErrUnreachable, err)
 	case len(text) > maxMessage:
 		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrAnswer, maxMessage)
 	case response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest:
@@ -102,6 +130,16 @@ func problemOf(status int, text []byte) error {
 	p.Title, p.Detail = shortened(p.Title), shortened(p.Detail)
 	if err := said[strings.TrimPrefix(p.Type, problem.Prefix)]; err != nil {
 		return fmt.Errorf("%w: %s", err, p.Detail)
+	}
+	switch own := strings.HasPrefix(p.Type, problem.Prefix); {
+	case p.Type == problem.Prefix+"operator-unknown":
+		return fmt.Errorf("%w (%d %s %s)", ErrStranger, status, p.Title, p.Detail)
+	case status == http.StatusInsufficientStorage:
+		return fmt.Errorf("%w: it answers %d %s %s", ErrFull, status, p.Title, p.Detail)
+	case status >= http.StatusInternalServerError && own:
+		return fmt.Errorf("%w: it answers %d %s %s", ErrAils, status, p.Title, p.Detail)
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests: // of what stands before it
+		return fmt.Errorf("%w: %d %s %s", ErrUnreachable, status, p.Title, p.Detail)
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
 		return fmt.Errorf("%w (%d %s %s)", ErrUnauthorised, status, p.Title, p.Detail)
@@ -158,8 +196,9 @@ func (l *Link) plain(ctx context.Context, from string, answer any) error {
 	plain.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody sends us elsewhere
 	response, err := plain.Do(r)
 	if err != nil {
-		return err
+		return unreached(err)
 	}
+	l.clock.heard(response.Header)
 	return read200(response, answer)
 }
 
@@ -182,7 +221,7 @@ func (l *Link) part(ctx context.Context, id string, n int, name string, from int
 	ctx, stop := context.WithTimeout(ctx, requestTime)
 	defer stop()
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, from+int64(len(into))-1)}, "Accept-Encoding": {"identity"}}
-	response, err := l.Send(ctx, http.MethodGet, l.at(id, "archives", strconv.Itoa(n), name), header, nil)
+	response, err := l.send(ctx, http.MethodGet, l.at(id, "archives", strconv.Itoa(n), name), header, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -205,7 +244,7 @@ func (l *Link) part(ctx context.Context, id string, n int, name string, from int
 	}
 	came, err := io.ReadFull(response.Body, into)
 	if err != nil {
-		err = fmt.Errorf("read %s: %w", name, err)
+		err = fmt.Errorf("%w: %s was cut: %w", ErrUnreachable, name, err)
 	}
 	return came, err
 }

@@ -51,10 +51,11 @@ func NeverMoves() []Stays { return slices.Clone(stays) }
 type Packed struct {
 	Sequence int    `json:"sequence"`
 	Ready    bool   `json:"ready"`
-	Waits    bool   `json:"waits,omitempty"` // it cannot be made just now, which is tried again
-	Records  int64  `json:"records"`         // written so far; in it, when it is ready
+	Records  int64  `json:"records"` // written so far; in it, when it is ready
 	Bytes    int64  `json:"bytes"`
 	Files    []File `json:"files"` // in the order in which they are to be fetched; the index is the last
+	// Ails is why it cannot be made just now: SourceFull, Stranger or SourceAils. It is tried again.
+	Ails Trouble `json:"ails,omitempty"`
 }
 
 // File is a file of an archive, as it is carried.

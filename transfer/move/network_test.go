@@ -132,7 +132,8 @@ func TestHostileAnswers(t *testing.T) {
 			p := name()
 			a.lives(p)
 			j := begins(t, p, a, b)
-			j.until("it is refused", func() bool { return strings.Contains(j.come().Trouble, k.says) })
+			j.until("it is refused", func() bool { return j.logs(k.says) })
+			j.troubled(move.Unsound)
 			if left, _ := filepath.Glob(filepath.Join(b.dir, "*evil*")); len(left) > 0 || exists("/tmp/evil") {
 				t.Error("something was written where it must not be")
 			}
@@ -212,7 +213,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 	p := name()
 	a.lives(p)
 	j := begins(t, p, a, b)
-	j.until("it says so", func() bool { return j.come().Trouble != "" })
+	j.troubled(move.HereAils)
 	if err := os.Remove(filepath.Join(b.dir, "arriving")); err != nil {
 		t.Fatal(err)
 	}

@@ -19,15 +19,21 @@ func (s *Sender) do(ctx context.Context, id string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	_, noted := change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
+	e, noted := change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
 		s.schedule(e)
 		if at := s.store.now().Add(s.work.backoff(e.Detail.Tries)); !e.Detail.Held || at.Before(e.Detail.FenceUntil) {
 			e.Due = at
 		}
 		e.Detail.Tries++
+		if e.Detail.Asked > len(e.Detail.Made) {
+			e.Detail.Ails = ailment(err)
+		}
 		return nil, nil
 	})
-	return errors.Join(err, noted)
+	if noted != nil {
+		return errors.Join(err, noted)
+	}
+	return errors.New(unnamed(err, e.Person)) // it is for the log
 }
 
 func (s *Sender) step(ctx context.Context, id string) error {
@@ -141,7 +147,7 @@ func (s *Sender) pack(ctx context.Context, e *entry[leaving]) error {
 			e.Detail.Made[i].Files = nil
 		}
 		e.Detail.Made, e.Detail.Before, e.Detail.Last = append(e.Detail.Made, packed), e.Detail.Last, &last
-		e.Detail.Tries = 0
+		e.Detail.Tries, e.Detail.Ails = 0, ""
 		s.schedule(e)
 		return nil, nil
 	})

@@ -105,6 +105,15 @@ func (j *journey) come() move.Arriving {
 	return m
 }
 
+// logs reports whether the destination's log says something of the move.
+func (j *journey) logs(text string) bool { return strings.Contains(j.b.says.about(j.id), text) }
+
+// troubled waits until the person is told of a kind of trouble, and checks that they are told of nothing else than that.
+func (j *journey) troubled(kind move.Trouble) {
+	j.t.Helper()
+	j.until("there is the trouble "+string(kind), func() bool { return j.come().Trouble == kind })
+}
+
 // patience is how long something may take on a machine that has much else to do.
 const patience = 30 * time.Second
 

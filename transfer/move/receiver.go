@@ -103,7 +103,7 @@ type arriving struct {
 	Done       bool               `json:"done,omitempty"`
 	Paused     bool               `json:"paused,omitempty"`
 	Stopping   bool               `json:"stopping,omitempty"`
-	Trouble    string             `json:"trouble,omitempty"` // why it does not go on just now
+	Trouble    Trouble            `json:"trouble,omitempty"` // why it does not go on just now
 	Tries      int                `json:"tries,omitempty"`
 	Why        string             `json:"why,omitempty"` // it was aborted
 }
@@ -162,7 +162,7 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 		return Move{}, fmt.Errorf("%w: it calls the move %.80q", ErrRefused, plan.Move)
 	}
 	if err := r.admits(ctx, a, plan); err != nil {
-		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, err.Error()))
+		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, "the other operator cannot take it: "+string(troubleOf(err))))
 	}
 	e := &entry[arriving]{Move: Move{ID: plan.Move, Standing: Standing{Side: Destination, Stage: Planned}, Person: a.Person, Peer: a.Peer, Consent: plan.Move, Due: r.store.now()}}
 	e.Detail.Tokens, e.Detail.Plan = a.Tokens, plan
@@ -219,7 +219,7 @@ type Arriving struct {
 	Progress Progress
 	Paused   bool
 	Stopping bool
-	Trouble  string
+	Trouble  Trouble // why it does not go on just now; Due is when it is tried again
 	Why      string
 	Merge    bool
 	Done     bool
@@ -238,7 +238,6 @@ type Progress struct {
 	Step transfer.Step `json:"step,omitempty"`
 	// Archive is which archive it is about: 0 is everything.
 	Archive int   `json:"archive"`
-	Waits   bool  `json:"waits,omitempty"` // the source cannot pack just now, and tries again
 	Records int64 `json:"records"`
 	Bytes   int64 `json:"bytes"`
 	// What there is to do in this step; 0 where it is not known.
@@ -291,7 +290,7 @@ func (r *Receiver) Get(ctx context.Context, person, id string) (Arriving, error)
 
 func (r *Receiver) shown(ctx context.Context, e *entry[arriving]) (Arriving, error) {
 	d := &e.Detail
-	a := Arriving{Move: e.Move, Plan: d.Plan, Paused: d.Paused, Stopping: d.Stopping, Trouble: d.Trouble, Why: d.Why, Merge: d.Merge, Done: d.Done,
+	a := Arriving{Move: e.Move, Plan: d.Plan, Paused: d.Paused, Stopping: d.Stopping, Trouble: d.Trouble.known(), Why: d.Why, Merge: d.Merge, Done: d.Done,
 		Held: d.Held, Refused: d.Refused, Omitted: d.Omitted, Receipt: d.Receipt, Overridable: r.overridable(e), Declared: d.Declared}
 	var text string
 	err := r.store.db.Read.QueryRowContext(ctx, `SELECT progress FROM move_move WHERE id = $1 AND side = $2`, e.ID, string(Destination)).Scan(&text)

@@ -241,7 +241,7 @@ func TestQuotaThatIsRaisedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.weather.set(nil)
-	j.until("there is no room", func() bool { return strings.Contains(j.come().Trouble, move.ErrRoom.Error()) })
+	j.troubled(move.NoRoom)
 	if err := there.SetQuota(t.Context(), 2_000_000); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,7 @@ type operator struct {
 	weather *weather
 	ahead   atomic.Int64 // by how much its clock is wrong, nanoseconds
 	fence   time.Duration
+	says    diary
 	change  func(*move.SenderOptions, *move.ReceiverOptions) // nil: as they are
 
 	mu      sync.Mutex
@@ -243,12 +245,38 @@ func (o *operator) signer(p *process) func(context.Context) (crypto.Signer, erro
 	}
 }
 
-// log is where a gateway says what it does, when a test wants to see it.
+// log is where a gateway says what it does. A test can look what it said, and see it as it goes.
 func (o *operator) log() *slog.Logger {
-	if os.Getenv("PASSERELLE_MOVE_LOG") == "" {
-		return nil
+	to := io.Writer(&o.says)
+	if os.Getenv("PASSERELLE_MOVE_LOG") != "" {
+		to = io.MultiWriter(to, os.Stderr)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, nil)).With("at", o.id)
+	return slog.New(slog.NewTextHandler(to, nil)).With("at", o.id)
+}
+
+// diary keeps what is written to it, a line a write.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *diary) Write(line []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, string(line))
+	return len(line), nil
+}
+
+// about returns what was written about a move.
+func (d *diary) about(id string) (all string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range d.lines {
+		if strings.Contains(line, id) {
+			all += line
+		}
+	}
+	return all
 }
 
 const pace = 2 * time.Millisecond

@@ -90,6 +90,7 @@ type leaving struct {
 	Before *transfer.Previous `json:"before,omitempty"`
 	Ends   time.Time          `json:"ends,omitzero"` // the authorisation
 	Tries  int                `json:"tries,omitempty"`
+	Ails   Trouble            `json:"ails,omitempty"` // why the archive that was asked for is not made
 	// Held says that the instance is read-only, for the next epoch or this one.
 	Held       bool      `json:"held,omitempty"`
 	FencedAt   *FencedAt `json:"fenced_at,omitempty"`
@@ -243,7 +244,7 @@ func (s *Sender) Pack(ctx context.Context, a Authorisation, id string, n int) (P
 	case n > len(e.Detail.Made) || n < 0:
 		return Packed{}, fmt.Errorf("%w: archive %d is asked for, and the last was %d", ErrOrder, n, len(e.Detail.Made)-1)
 	case n < e.Detail.Asked:
-		return Packed{Sequence: n, Waits: e.Detail.Tries > 0}, nil
+		return Packed{Sequence: n, Ails: e.Detail.Ails}, nil
 	}
 	_, err = change(ctx, s.store, id, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
 		if e.Stage != Planned && e.Stage != Fenced {
@@ -433,7 +434,7 @@ func (s *Sender) List(ctx context.Context, person string) ([]Leaving, error) {
 	all, err := list[leaving](ctx, s.store, person)
 	var out []Leaving
 	for _, e := range all {
-		l := Leaving{Move: e.Move, Packed: len(e.Detail.Made), Held: e.Detail.Held, Waits: e.Detail.Tries > 0 && !e.Ended(), Until: e.Detail.FenceUntil, Why: e.Detail.Why, Receipt: e.Detail.Receipt}
+		l := Leaving{Move: e.Move, Packed: len(e.Detail.Made), Held: e.Detail.Held, Waits: e.Detail.Ails != "" && !e.Ended(), Until: e.Detail.FenceUntil, Why: e.Detail.Why, Receipt: e.Detail.Receipt}
 		if e.Stage == Committed {
 			l.Until = e.Detail.Until
 		}

@@ -89,8 +89,9 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 		}
 		why = errors.Join(why, err)
 	}
+	kind := a.kind(why)
 	_, err := change(ctx, r.store, a.ID, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Trouble = why.Error()
+		e.Detail.Trouble = kind
 		if a.heard || e.Stage != Accepted {
 			e.Detail.Silent = time.Time{}
 		} else if e.Detail.Silent.IsZero() {
@@ -106,7 +107,7 @@ func (r *Receiver) trouble(ctx context.Context, a *arrival, why error) error {
 		return nil, nil
 	})
 	if err == nil {
-		r.work.log.Info("a move waits", "move", a.ID, "stage", a.Stage, "error", why)
+		r.work.log.Info("a move waits", "move", a.ID, "stage", a.Stage, "kind", kind, "error", unnamed(why, a.Person))
 	}
 	return err
 }
@@ -117,7 +118,7 @@ func (a *arrival) heeds(why error) bool {
 	if a.Stage == Aborted || a.Stage == Activated {
 		return false
 	}
-	return a.Stage == Fenced || a.Stage == Accepted || over(why) || errors.Is(why, ErrStale) || errors.Is(why, ErrOrder) || errors.Is(why, ErrOtherState)
+	return a.Stage == Fenced || a.Stage == Accepted || over(why) || errors.Is(why, ErrStranger) || errors.Is(why, ErrStale) || errors.Is(why, ErrOrder) || errors.Is(why, ErrOtherState)
 }
 
 // over reports whether an error says that at the source the move is not under way any more.
@@ -160,7 +161,7 @@ func (a *arrival) lifted(ctx context.Context, epoch int) error {
 		e.Detail.FencedAt, e.Detail.Acceptance, e.Detail.Silent = nil, "", time.Time{}
 		if epoch%mostFences == 0 && !e.Detail.Stopping {
 			e.Detail.Paused, e.Due = true, time.Time{}
-			e.Detail.Trouble = fmt.Sprintf("%d times the last changes did not come over while the person could not write: see that both operators are reached well, and let it go on", epoch)
+			e.Detail.Trouble = FencesFail
 		}
 		return e.happens(Lift, epoch, "", logLifted)
 	})

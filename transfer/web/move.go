@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -303,47 +302,14 @@ func (w *Web) Events(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	h := rw.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // what proxies hold back comes late
-	out := http.NewResponseController(rw)
-	clock := time.NewTicker(tellEvery)
-	defer clock.Stop()
-	end := time.After(tellFor)
-	var last []byte
-	var step string
-	for {
-		p, err := w.moving(r.Context(), v, r.PathValue("id"))
+	w.stream(rw, r, func(ctx context.Context) (shown, error) {
+		p, err := w.moving(ctx, v, r.PathValue("id"))
 		if err != nil {
-			return // the browser asks again, and is told then
+			return shown{}, err
 		}
 		text, err := w.Fragment("state", v.Language, p)
-		if err != nil {
-			return
-		}
-		if !bytes.Equal(text, last) {
-			last = text
-			event(rw, "state", string(text))
-		}
-		if now := w.spoken(v.Language, p); now != step {
-			step = now
-			event(rw, "step", step)
-		}
-		if !p.Live {
-			event(rw, "end", "")
-		}
-		if err := out.Flush(); err != nil || !p.Live {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-end:
-			return
-		case <-clock.C:
-		}
-	}
+		return shown{text, w.spoken(v.Language, p), p.Live}, err
+	})
 }
 
 // spoken is what is read out of a move: its step, not each number.

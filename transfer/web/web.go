@@ -1,6 +1,7 @@
 // Package web is the pages on which a person takes out what is theirs: an archive of everything, made in the background
-// and kept for some days; on which they see
-// their accounts and bills, and correct what was made of them; and on which they move here from another operator, or leave for one. It must never know what a person allowed to whom.
+// and kept for some days; on which they bring such an archive; on which they connect their banks, see their accounts and bills,
+// and correct what was made of them; and on which they move here from another operator, or leave for one. It must never know
+// what a person allowed to whom.
 package web
 
 import (
@@ -24,6 +25,7 @@ type Options struct {
 	Money    *money.Money
 	Bank     BankOptions
 	Takeouts *transfer.Takeouts
+	Intakes  *transfer.Intakes
 	// RecoveryKey returns the public part of a key that the person has, "" if they have none.
 	RecoveryKey func(ctx context.Context, person string) (string, error)
 	Move        MoveOptions

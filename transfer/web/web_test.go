@@ -19,7 +19,9 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
 	"github.com/passerelle-cloud/passerelle/internal/webui"
+	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/transfer"
+	"github.com/passerelle-cloud/passerelle/transfer/move"
 	"github.com/passerelle-cloud/passerelle/transfer/web"
 )
 
@@ -48,6 +50,10 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	intakes, err := transfer.OpenIntakes(t.Context(), db, queue, transfer.IntakeOptions{Dir: t.TempDir(), Most: func(context.Context, string) (int64, error) { return 1000, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- queue.Run(ctx) }()
@@ -58,7 +64,7 @@ func newSite(t *testing.T) *site {
 	}
 	pages, err := web.New(webui.Options{Brands: brands, Session: func(_ *http.Request, token string) (webui.Session, error) {
 		return webui.Session{Person: token, Authenticated: time.Now().Add(-s.ago)}, nil
-	}}, web.Options{Takeouts: takeouts, RecoveryKey: func(_ context.Context, person string) (string, error) {
+	}}, web.Options{Takeouts: takeouts, Intakes: intakes, RecoveryKey: func(_ context.Context, person string) (string, error) {
 		return map[string]string{"alice": "age1x"}[person], nil
 	}})
 	if err != nil {
@@ -69,6 +75,11 @@ func newSite(t *testing.T) *site {
 	mux.HandleFunc("POST /download", pages.Ask)
 	mux.HandleFunc("GET /download/{id}/file", pages.File)
 	mux.HandleFunc("POST /download/{id}/remove", pages.Remove)
+	mux.HandleFunc("POST /bring/files", pages.BringBegin)
+	mux.HandleFunc("PUT /bring/{id}/files/{name}", pages.BringPart)
+	mux.HandleFunc("POST /bring/{id}/check", pages.BringCheck)
+	mux.HandleFunc("POST /bring/{id}/load", pages.BringLoad)
+	mux.HandleFunc("POST /bring/{id}/remove", pages.BringRemove)
 	server := httptest.NewServer(apitest.Check(t, mux))
 	t.Cleanup(server.Close)
 	s.url = server.URL
@@ -166,6 +177,23 @@ func TestDownload(t *testing.T) {
 	}
 }
 
+// TestTroubleHasWords has two texts in each language for each kind of trouble that a move can have.
+func TestTroubleHasWords(t *testing.T) {
+	for _, lang := range []string{"en", "fr"} {
+		say, err := webui.Texts(lang)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range move.Troubles() {
+			for _, key := range []string{"move.trouble-", "move.do-"} {
+				if _, err := say(key + string(kind)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
+
 // TestStale: whoever has everything packed, or takes it away, has proved who they are not long ago.
 func TestStale(t *testing.T) {
 	s := newSite(t)
@@ -206,5 +234,112 @@ func TestFullAndFailed(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal(page)
 		}
+	}
+}
+
+// TestBroughtHasWords has a text in each language for whatever can become of an archive that a person brings.
+func TestBroughtHasWords(t *testing.T) {
+	var keys []string
+	for _, f := range transfer.IntakeFaults() {
+		keys = append(keys, "bring.fault-"+string(f), "bring.do-"+string(f))
+	}
+	for _, s := range []transfer.IntakeState{transfer.IntakeComing, transfer.IntakeLocked, transfer.IntakeChecking, transfer.IntakeRefused, transfer.IntakeShown, transfer.IntakeLoading, transfer.IntakeFailed, transfer.IntakeLoaded} {
+		keys = append(keys, "bring.is-"+string(s))
+	}
+	for _, r := range []operators.Result{operators.Stored, operators.Updated, operators.Present, operators.Renamed, operators.Removed, operators.Kept, operators.Refused} {
+		keys = append(keys, "bring.result-"+string(r)+".one", "bring.result-"+string(r)+".other")
+	}
+	for _, what := range []string{"gone", "other", "files", "size", "part", "place"} {
+		keys = append(keys, "bring.refuse-"+what)
+	}
+	for _, lang := range []string{"en", "fr"} {
+		say, err := webui.Texts(lang)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys {
+			if _, err := say(key); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// part sends something of an archive as somebody.
+func (s *site) part(t *testing.T, person, method, path, mime, body string, headers ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", mime)
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	r.AddCookie(&http.Cookie{Name: "session", Value: person})
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// TestBringParts sends an archive in parts, and what nobody may send.
+func TestBringParts(t *testing.T) {
+	s := newSite(t)
+	const begin, mime = `{"files":[{"name":"x.zip","size":10}]}`, "application/octet-stream"
+	for _, c := range []struct {
+		person, body string
+		headers      []string
+		status       int
+		says         string
+	}{
+		{"", begin, nil, http.StatusUnauthorized, ""},
+		{"alice", begin, []string{"Sec-Fetch-Site: cross-site"}, http.StatusForbidden, ""},
+		{"alice", `[`, nil, http.StatusUnprocessableEntity, `"refuse":"files"`},
+		{"alice", `{"files":[{"name":"../x.zip","size":10}]}`, nil, http.StatusUnprocessableEntity, `"refuse":"files"`},
+		{"alice", `{"files":[{"name":"x.zip","size":1001}]}`, nil, http.StatusRequestEntityTooLarge, `"refuse":"size"`},
+	} {
+		if status, text := s.part(t, c.person, http.MethodPost, "/bring/files", "application/json", c.body, c.headers...); status != c.status || !strings.Contains(text, c.says) {
+			t.Errorf("%s %s: %d %.200s", c.person, c.body, status, text)
+		}
+	}
+	status, text := s.part(t, "alice", http.MethodPost, "/bring/files", "application/json", begin)
+	found := regexp.MustCompile(`"id":"(\w+)"`).FindStringSubmatch(text)
+	if status != http.StatusOK || found == nil {
+		t.Fatal(status, text)
+	}
+	at := "/bring/" + found[1] + "/files/x.zip"
+	for _, c := range []struct {
+		person, path, body string
+		headers            []string
+		status             int
+		says               string
+	}{
+		{"alice", at + "?from=0", "01234", nil, http.StatusOK, `{"got":5}`},
+		{"alice", at + "?from=0", "01234", nil, http.StatusConflict, `{"got":5,"refuse":"place"}`},
+		{"alice", at, "01234", nil, http.StatusConflict, `{"got":5,"refuse":"place"}`},
+		{"bob", at + "?from=5", "56789", nil, http.StatusNotFound, `"refuse":"gone"`},
+		{"alice", at + "?from=5", "56789", []string{"Origin: https://evil.example"}, http.StatusForbidden, ""},
+		{"alice", "/bring/" + found[1] + "/files/..%2Fx.zip?from=5", "5", nil, http.StatusNotFound, `"refuse":"gone"`},
+		{"alice", at + "?from=5", "56789 and more", nil, http.StatusRequestEntityTooLarge, `"refuse":"size"`},
+	} {
+		if status, text := s.part(t, c.person, http.MethodPut, c.path, mime, c.body, c.headers...); status != c.status || !strings.Contains(text, c.says) {
+			t.Errorf("%s %s %s: %d %.200s", c.person, c.path, c.body, status, text)
+		}
+	}
+	for _, path := range []string{"check", "load", "remove"} {
+		if status, _, page := s.do(t, "bob", http.MethodPost, "/bring/"+found[1]+"/"+path, nil); status != http.StatusNotFound {
+			t.Errorf("bob: %s: %d %.200s", path, status, page)
+		}
+	}
+	if status, _, page := s.do(t, "alice", http.MethodPost, "/bring/"+found[1]+"/load", nil); status != http.StatusConflict {
+		t.Errorf("what was not checked is loaded: %d %.200s", status, page)
 	}
 }
