@@ -49,6 +49,12 @@ func (a *Authority) Carries(k Carrying) func(context.Context, *sql.Tx) ([]ledger
 	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) { return a.Carry(ctx, tx, k) }
 }
 
+// Bring is [Authority.Carry] in a transaction of its own, for a person who has come before.
+func (a *Authority) Bring(ctx context.Context, k Carrying) error {
+	_, err := a.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) { return a.Carry(ctx, tx, k) })
+	return err
+}
+
 // Carry decides what becomes of the consents that a person brings, and writes it, as a part of the transaction in which
 // they come: those that are carried stand from then on, each with its leaf in the log.
 func (a *Authority) Carry(ctx context.Context, tx *sql.Tx, k Carrying) (events []ledger.Event, err error) {

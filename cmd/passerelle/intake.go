@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"path/filepath"
 	"slices"
 
 	"github.com/passerelle-cloud/passerelle/consent"
-	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/seal"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -116,6 +114,5 @@ func (b *broughtConsents) carry(ctx context.Context) error {
 	if len(k.Consents) == 0 {
 		return nil
 	}
-	_, err = b.ledger.Commit(ctx, func(tx *sql.Tx) ([]ledger.Event, error) { return b.authority.Carry(ctx, tx, k) })
-	return err
+	return b.authority.Bring(ctx, k)
 }
