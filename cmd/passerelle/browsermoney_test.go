@@ -160,7 +160,7 @@ func (v *visit) correctsLinks() {
 	v.Click(v.say("bill.link") + " (CB CAFE")
 	v.read("bills.paid-part")
 	v.Click(v.say("bill.why") + " (CB CAFE")
-	v.See(v.say("why.verdict-hand"), v.say("why.partial"))
+	v.See(v.say("why.rule-person"), v.say("why.partial"))
 	v.inspect("bill-by-hand")
 }
 
@@ -175,7 +175,7 @@ func (v *visit) answers() {
 	}
 	v.Go(asked.URL)
 	v.read("notice.answer", "notice.answer-only", "question.reimbursements_overdue", "prompt.answer")
-	v.NotSee(v.say("set.health"))
+	v.NotSee(v.say("set.health"), v.say("advice.whole"))
 	v.inspect("prompt-answer")
 	v.press("prompt.grant")
 	tokens := v.redeem(asked)
