@@ -136,7 +136,8 @@ func (j *journey) tellsNothing(of ...string) {
 	if m.Trouble != "" && m.Due.IsZero() {
 		j.t.Errorf("it is not tried again: %+v", m)
 	}
-	if log := j.b.says.about(j.id); !strings.Contains(log, "kind=") || strings.Contains(log, fmt.Sprintf("%q", j.person)) {
+	j.until("the log says it", func() bool { return strings.Contains(j.b.says.about(j.id), "kind=") })
+	if log := j.b.says.about(j.id); strings.Contains(log, fmt.Sprintf("%q", j.person)) {
 		j.t.Errorf("the log says %s", log)
 	}
 }
