@@ -43,7 +43,9 @@ func (p *purse) put(d formats.Dataset, kind formats.Kind, id string, body any) {
 		p.t.Fatal(err)
 	}
 	r := formats.Record{ID: id, Dataset: d, Kind: kind, Body: text}
-	if err := p.alice.Revise(p.t.Context(), d, id, nil, func(context.Context, *home.Sight, *formats.Record) ([]formats.Record, error) { return []formats.Record{r}, nil }); err != nil {
+	if err := p.alice.Revise(p.t.Context(), d, id, nil, func(context.Context, *home.Sight, *formats.Record) ([]formats.Record, error) {
+		return []formats.Record{r}, nil
+	}); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -38,6 +38,11 @@ var details = map[consent.Kind]consent.Detail{
 		Type: consent.InstanceMove, Actions: []consent.Action{consent.Read}, Destination: "https://other-operator.example", Frequency: "once", Retention: "P1Y", Expires: expires,
 		Purpose: consent.Purpose{Text: map[string]string{"en": "To move your instance"}}, NoRecipients: true, ThirdCountry: &consent.ThirdCountry{},
 	},
+	consent.Answer: {
+		Type: consent.Answer, Questions: []consent.Question{consent.ReimbursementsOverdue}, Datasets: []formats.Dataset{formats.Health}, Actions: []consent.Action{consent.Compute},
+		Purpose: consent.Purpose{Text: map[string]string{"en": "To remind you of what you are owed"}}, Retention: "P30D", Frequency: "P1D", Expires: expires,
+		NoRecipients: true, ThirdCountry: &consent.ThirdCountry{},
+	},
 }
 
 // facts are those of a first revision that gave some details.

@@ -131,7 +131,7 @@ type PersonalData struct {
 	Identifier string   `json:"dct:identifier"`         // name of the dataset
 	Temporal   string   `json:"dct:temporal,omitempty"` // days, ISO 8601 interval; ".." is an open end (ISO 8601-2)
 	Scope      []Part   `json:"dpv:hasScope,omitempty"` // the accounts, if not all of them
-	Parts      []Part   `json:"dct:hasPart,omitempty"`  // the fields, if not all of them
+	Parts      []Part   `json:"dct:hasPart,omitempty"`  // the fields, if not all of them; of an answer the questions
 }
 
 // Part is a named part of something.

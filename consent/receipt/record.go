@@ -315,6 +315,9 @@ func data(d *consent.Detail, set formats.Dataset) PersonalData {
 		out.Scope = named(d.Accounts)
 	}
 	out.Parts = named(d.Fields[set])
+	for _, q := range d.Questions { // of an answer nothing else of the data is given
+		out.Parts = append(out.Parts, Part{string(q)})
+	}
 	return out
 }
 

@@ -157,7 +157,7 @@ func rich(t testing.TB) *export {
 	e.doc(doctypeOperations, "operation", `"label":"CB","amount":-12.50,"currency":"EUR","date":"2024-03-09T23:00:00.000Z","account":"account","bills":["io.cozy.bills:water"],`+
 		`"reimbursements":[{"billId":"io.cozy.bills:doctor","amount":16.5}],"manualCategoryId":"400110"`)
 	e.doc(doctypeBills, "water", `"vendor":"Eau","amount":31.40,"currency":"EUR","date":"2024-03-01T12:00:00.000Z","invoice":"io.cozy.files:`+hexOf(11)+`"`)
-	e.doc(doctypeBills, "doctor", `"type":"health_costs","vendor":"Mutuelle","amount":16.5,"originalAmount":25,"groupAmount":33.0,"isRefund":true,"date":"2024-03-02T12:00:00.000Z","originalDate":"2024-02-20"`)
+	e.doc(doctypeBills, "doctor", `"type":"health_costs","vendor":"Mutuelle","amount":16.5,"originalAmount":25,"groupAmount":33.0,"isThirdPartyPayer":true,"isRefund":true,"date":"2024-03-02T12:00:00.000Z","originalDate":"2024-02-20"`)
 	e.doc(doctypeAlbums, "album", `"name":"Été","auto":false,"created_at":"2024-01-01T00:00:00Z"`)
 	e.doc(doctypeTrips, "trip", `"startDate":"2024-01-01T00:00:00","series":[{"type":"FeatureCollection","properties":{"a":1},"features":[`+
 		`{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"LineString","coordinates":[[2.2900000000000000001,48.85],[2.3,48.86]]},"properties":{}}]},`+

@@ -40,7 +40,7 @@ func TestBodies(t *testing.T) {
 		"bank/io.cozy.bank.accounts/account": `{"iban":"FR7630006000","bban":"000123","currency":"EUR","name":"Courant","product":"Checkings","cashAccountType":"CACC","institution":"Banque","balances":[{"balanceAmount":{"currency":"EUR","amount":"0.10"},"balanceType":"interimBooked"}]}`,
 		"bank/operation":                     `{"bookingDate":"2024-03-10","transactionAmount":{"currency":"EUR","amount":"-12.50"},"remittanceInformationUnstructured":"CB","category":"400110"}`,
 		"bills/water":                        `{"issuer":"Eau","date":"2024-03-01","amount":{"currency":"EUR","amount":"31.40"}}`,
-		"health/doctor":                      `{"issuer":"Mutuelle","date":"2024-03-02","amount":{"currency":"EUR","amount":"16.5"},"refund":true,"category":"health_costs","originalAmount":{"currency":"EUR","amount":"25"},"originalDate":"2024-02-20","groupAmount":{"currency":"EUR","amount":"33.0"}}`,
+		"health/doctor":                      `{"issuer":"Mutuelle","date":"2024-03-02","amount":{"currency":"EUR","amount":"16.5"},"refund":true,"category":"health_costs","originalAmount":{"currency":"EUR","amount":"25"},"originalDate":"2024-02-20","groupAmount":{"currency":"EUR","amount":"33.0"},"thirdPartyPayer":true}`,
 		"photos/album":                       `{"name":"Été"}`,
 		"energy/com.grandlyon.enedis.minute/half-hour": `{"provider":"enedis","commodity":"electricity","unit":"kWh","start":"2024-03-01T00:30:00","interval":"PT30M","value":"0.250"}`,
 		"energy/com.grandlyon.grdf.month/month":        `{"provider":"grdf","commodity":"gas","unit":"kWh","start":"2024-03-01T00:00:00","interval":"P1M","value":"100"}`,
