@@ -274,3 +274,28 @@ func TestProfilesNameEveryFault(t *testing.T) {
 		t.Error(list, err)
 	}
 }
+
+// TestConfirmation: a bank that wants back what the browser brought.
+func TestConfirmation(t *testing.T) {
+	got := ""
+	w := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusCreated)
+			io.WriteString(w, `{"consentStatus":"received","consentId":"1","_links":{"scaRedirect":"/login","confirmation":{"href":"/v1/consents/1/authorisations/7"},"scaStatus":{"href":"/v1/consents/1/authorisations/7"}}}`)
+		case r.Method == http.MethodPut:
+			text, _ := io.ReadAll(r.Body)
+			got = r.URL.Path + string(text)
+			io.WriteString(w, `{"scaStatus":"finalised"}`)
+		}
+	})
+	begun, err := w.client.Begin(t.Context(), everything, w.visit)
+	if err != nil || begun.Go != w.server.URL+"/login" || begun.Authorisation != "7" {
+		t.Fatalf("%+v %v", begun, err)
+	}
+	status, err := w.client.Confirmed(t.Context(), begun, "c0de", w.visit)
+	if err != nil || !status.Succeeded() || got != `/v1/consents/1/authorisations/7{"confirmationCode":"c0de"}` {
+		t.Errorf("%s %v %s", status, err, got)
+	}
+}

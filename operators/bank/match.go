@@ -21,6 +21,7 @@ type Known struct {
 
 // Covered says what a retrieval is about, and so what it means that something is not in it.
 type Covered struct {
+	Account  string // the id of its record
 	From, To string // days, "" without bound
 	Complete bool   // everything of these days is there, but for what was withheld
 	Pending  bool   // operations that are not booked yet are there too
@@ -91,7 +92,7 @@ func (m *matcher) recognise() {
 	for _, key := range []func(*traits) string{(*traits).identical, (*traits).wholly, (*traits).named, (*traits).alike} {
 		m.exactly(key)
 	}
-	for _, r := range []round{m.byName(), m.fromPending(), m.toPending()} {
+	for _, r := range []round{m.byName(), m.fromPending((*traits).byMoney), m.fromPending((*traits).byText), m.toPending()} {
 		m.nearest(r)
 	}
 	m.likelier([]round{m.rewritten(), m.flipped(), m.moved()}, []round{m.flipped(), m.rewritten(), m.moved()})
@@ -180,12 +181,14 @@ func (m *matcher) exactly(key func(*traits) string) {
 			continue
 		}
 		key := key(&m.s[s])
-		for at, k := range waiting[key] {
+		list := waiting[key]
+		for at, k := range list[:min(len(list), most)] {
 			if m.others(k, s) {
 				continue
 			}
 			m.pair(k, s)
-			waiting[key] = slices.Delete(waiting[key], at, at+1)
+			list[at] = list[0]
+			waiting[key] = list[1:]
 			break
 		}
 	}
@@ -197,20 +200,27 @@ func (m *matcher) others(k, s int) bool {
 }
 
 // round says how far apart something known and something seen are, and false if they cannot be the same. It is asked about
-// those only that have the same group.
+// those only that have the same group; what has none takes no part.
 type round struct {
-	group func(*traits) string
-	apart func(k, s int) (int, bool)
+	known, seen func(i int) string // their groups
+	apart       func(k, s int) (int, bool)
 }
 
-// most is how many of a group are compared with each other.
-const most = 400
+// The bounds of what is compared: of one group with each other, and of all groups together. Beyond them something may be
+// taken for new that is not; no bank in order comes near.
+const (
+	most      = 400
+	mostPairs = 1 << 20
+)
 
 // nearest pairs what is nearest first.
 func (m *matcher) nearest(r round) {
 	groups := map[string][]int{}
 	for i := range m.k {
-		if key := r.group(&m.k[i]); m.ofKnown[i] == none && key != "" && len(groups[key]) < most {
+		if m.ofKnown[i] != none {
+			continue
+		}
+		if key := r.known(i); key != "" && len(groups[key]) < most {
 			groups[key] = append(groups[key], i)
 		}
 	}
@@ -222,8 +232,11 @@ func (m *matcher) nearest(r round) {
 	var pairs []near
 	met := map[string]int{}
 	for place, s := range m.order {
-		key := r.group(&m.s[s])
-		if m.ofSeen[s] != none || met[key] == most {
+		if m.ofSeen[s] != none || len(pairs) > mostPairs {
+			continue
+		}
+		key := r.seen(s)
+		if key == "" || met[key] == most {
 			continue
 		}
 		met[key]++
@@ -282,7 +295,7 @@ func (m *matcher) changes() []Change {
 			continue
 		}
 		for n := 0; ids[s] == "" || taken[ids[s]]; n++ {
-			ids[s] = "op-" + shortHash(m.s[s].id, m.s[s].strict, strconv.Itoa(n))
+			ids[s] = "op-" + shortHash(m.w.Account, m.s[s].id, m.s[s].strict, strconv.Itoa(n))
 		}
 		taken[ids[s]] = true
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 )
@@ -151,5 +152,64 @@ func TestCorrectionsAreKept(t *testing.T) {
 	}
 	if n := len(c.Body.Corrections); n != maxCorrections || !strings.Contains(string(c.Body.Corrections[0].Was), `"-40"`) {
 		t.Errorf("%d corrections, the first is %s", n, c.Body.Corrections[0].Was)
+	}
+}
+
+// TestMatchIsBounded: a bank that gives very many operations that are all alike, or all a little different, does not keep the
+// gateway busy.
+func TestMatchIsBounded(t *testing.T) {
+	const n = 20_000
+	var before []Known
+	var same, other []Operation
+	for i := range n {
+		o := op(t, "booked 2026-03-10 -7 BAKER")
+		before = append(before, Known{ID: fmt.Sprint(i), Body: o})
+		same = append(same, Operation{Body: o})
+		o.BookingDate, o.Remittance = "2026-03-11", fmt.Sprint("BAKER ", i)
+		other = append(other, Operation{Body: o})
+	}
+	start := time.Now()
+	for _, c := range Match(before, same, march()) {
+		if c.What != Same {
+			t.Fatal(c.What)
+		}
+	}
+	Match(before, other, march())
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("it takes %s", took)
+	}
+}
+
+// TestAccountsDoNotShareOperations: the same fee on two accounts is two operations, which have ids of their own.
+func TestAccountsDoNotShareOperations(t *testing.T) {
+	w := march()
+	w.Account = "one"
+	one := Match(nil, seen(t, "booked 2026-03-10 -1 FEE"), w)
+	w.Account = "other"
+	if other := Match(nil, seen(t, "booked 2026-03-10 -1 FEE"), w); one[0].ID == other[0].ID {
+		t.Errorf("both are %s", one[0].ID)
+	}
+}
+
+// TestAReservationIsFoundAmongMany: after weeks in which nobody looked.
+func TestAReservationIsFoundAmongMany(t *testing.T) {
+	var before []Known
+	for i := range 2000 {
+		before = append(before, Known{ID: fmt.Sprint("b", i), Body: op(t, fmt.Sprintf("booked 2026-02-05 -%d.01 OLD", i))})
+	}
+	before = append(before, Known{ID: "p", Body: op(t, "pending 2026-03-05 -9.90 KIOSK")}, Known{ID: "q", Body: op(t, "pending 2026-03-05 -50 FUEL STATION")})
+	var now []Operation
+	for i := range 2000 {
+		now = append(now, Operation{Body: op(t, fmt.Sprintf("booked 2026-03-20 -%d.02 NEW", i))})
+	}
+	now = append(now, seen(t, "booked 2026-03-07 -9.90 KIOSK PARIS", "booked 2026-03-07 -43.20 FUEL STATION")...)
+	found := 0
+	for _, c := range Match(before, now, march()) {
+		if c.What == Booked && (c.ID == "p" || c.ID == "q") {
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of 2", found)
 	}
 }

@@ -152,30 +152,75 @@ func notInWord(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 // agree reports whether two names do not contradict each other.
 func agree(a, b string) bool { return a == "" || b == "" || a == b }
 
+// byMoney and byText are the groups in which a reservation and what it became are looked for.
+func (t *traits) byMoney() string { return t.money }
+
+func (t *traits) byText() string {
+	if t.text == "" {
+		return ""
+	}
+	return join(t.money[:3], t.text)
+}
+
+// both is a round whose groups are the same for what is known and what was seen.
+func (m *matcher) both(group func(*traits) string, apart func(k, s int) (int, bool)) round {
+	return round{known: func(k int) string { return group(&m.k[k]) }, seen: func(s int) string { return group(&m.s[s]) }, apart: apart}
+}
+
+// instead is a round about what is not given any more as it was, and what may have come in its place.
+func (m *matcher) instead(group func(*traits) string, apart func(k, s int) (int, bool)) round {
+	r := m.both(group, apart)
+	r.known = func(k int) string {
+		if !m.w.Complete || !m.expected(k) {
+			return ""
+		}
+		return group(&m.k[k])
+	}
+	return r
+}
+
 // byName is the same name for something that the bank changed: but not for what has nothing else in common, since some banks
 // give a name twice.
 func (m *matcher) byName() round {
-	return round{group: func(t *traits) string { return t.id }, apart: func(k, s int) (int, bool) {
+	return m.both(func(t *traits) string { return t.id }, func(k, s int) (int, bool) {
 		a, b := &m.k[k], &m.s[s]
 		becomes := a.status == pending && b.status == booked
 		return distance(a, b), a.size == b.size || a.day == b.day && similar(a.text, b.text) && agree(a.party, b.party) || becomes && a.negative == b.negative && similar(a.text, b.text)
-	}}
+	})
+}
+
+// of is the group of what has a status.
+func of(t *traits, status string, group func(*traits) string) string {
+	if t.status != status {
+		return ""
+	}
+	return group(t)
 }
 
 // fromPending is a reservation that is booked now: mostly some days later, often with another text, and sometimes (a tip, fuel,
 // a hotel) with another amount.
-func (m *matcher) fromPending() round {
-	group := func(t *traits) string { return "pending and booked " + t.money[:3] }
-	return round{group: group, apart: func(k, s int) (int, bool) {
-		a, b := &m.k[k], &m.s[s]
-		if a.status != pending || b.status != booked {
-			return 0, false
-		}
-		return m.becomes(a, b)
-	}}
+func (m *matcher) fromPending(group func(*traits) string) round {
+	return round{
+		known: func(k int) string { return of(&m.k[k], pending, group) },
+		seen:  func(s int) string { return of(&m.s[s], booked, group) },
+		apart: func(k, s int) (int, bool) { return becomes(&m.k[k], &m.s[s]) },
+	}
 }
 
-func (m *matcher) becomes(a, b *traits) (int, bool) {
+// toPending is an answer from before something was booked, which came from a store of the bank's that is behind.
+func (m *matcher) toPending() round {
+	return round{
+		known: func(k int) string { return of(&m.k[k], booked, (*traits).byMoney) },
+		seen:  func(s int) string { return of(&m.s[s], pending, (*traits).byMoney) },
+		apart: func(k, s int) (int, bool) {
+			far, ok := becomes(&m.s[s], &m.k[k])
+			return far, ok && m.w.Complete
+		},
+	}
+}
+
+// becomes says how surely a reservation became something that is booked.
+func becomes(a, b *traits) (int, bool) {
 	if a.negative != b.negative {
 		return 0, false
 	}
@@ -199,25 +244,12 @@ func (m *matcher) becomes(a, b *traits) (int, bool) {
 	return 0, false
 }
 
-// toPending is an answer from before something was booked, which came from a store of the bank's that is behind.
-func (m *matcher) toPending() round {
-	r := m.fromPending()
-	r.apart = func(k, s int) (int, bool) {
-		a, b := &m.k[k], &m.s[s]
-		if a.status != booked || b.status != pending || !m.w.Complete {
-			return 0, false
-		}
-		return m.becomes(b, a)
-	}
-	return r
-}
-
 // rewritten is something of which the bank moved the day a little, or wrote the text anew, without a name to know it by. It
 // is not given any more as it was: else it would be found already.
 func (m *matcher) rewritten() round {
-	return round{group: func(t *traits) string { return join(t.status, t.money) }, apart: func(k, s int) (int, bool) {
+	return m.instead(func(t *traits) string { return join(t.status, t.money) }, func(k, s int) (int, bool) {
 		a, b := &m.k[k], &m.s[s]
-		if !m.w.Complete || !m.expected(k) || !agree(a.endToEnd, b.endToEnd) {
+		if !agree(a.endToEnd, b.endToEnd) {
 			return 0, false
 		}
 		far := distance(a, b)
@@ -232,23 +264,23 @@ func (m *matcher) rewritten() round {
 			return 500, true
 		}
 		return 0, false
-	}}
+	})
 }
 
 // flipped is something whose sign the bank turned.
 func (m *matcher) flipped() round {
-	return round{group: func(t *traits) string { return join(t.status, t.day, t.size, t.text) }, apart: func(k, s int) (int, bool) {
-		return 0, m.w.Complete && m.expected(k) && m.k[k].negative != m.s[s].negative && agree(m.k[k].endToEnd, m.s[s].endToEnd)
-	}}
+	return m.instead(func(t *traits) string { return join(t.status, t.day, t.size, t.text) }, func(k, s int) (int, bool) {
+		return 0, m.k[k].negative != m.s[s].negative && agree(m.k[k].endToEnd, m.s[s].endToEnd)
+	})
 }
 
 // moved is what remains where a bank moves all days: what is paid daily is found again but for its first and last day.
 func (m *matcher) moved() round {
-	return round{group: func(t *traits) string { return join(t.status, t.money, t.text) }, apart: func(k, s int) (int, bool) {
+	return m.instead(func(t *traits) string { return join(t.status, t.money, t.text) }, func(k, s int) (int, bool) {
 		a, b := &m.k[k], &m.s[s]
 		far := distance(a, b)
-		return far, m.w.Complete && m.expected(k) && far <= 15 && agree(a.party, b.party) && agree(a.endToEnd, b.endToEnd)
-	}}
+		return far, far <= 15 && agree(a.party, b.party) && agree(a.endToEnd, b.endToEnd)
+	})
 }
 
 // distance is how many days lie between two; some, where one of them has none.

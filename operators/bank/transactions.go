@@ -53,7 +53,7 @@ func (r *Reader) Operations(ctx context.Context, a Account, p Period) (*Retrieve
 	if p.From == "" && p.After == "" {
 		return nil, errors.New("a period has a first day, or what to read after")
 	}
-	out := &Retrieved{Covered: Covered{From: p.From, To: p.To, Complete: p.After == "", Pending: len(r.statuses()) != 1 || r.statuses()[0] != booked, IDs: !r.client.profile.has(IDsChange)}}
+	out := &Retrieved{Covered: Covered{Account: a.Record.ID, From: p.From, To: p.To, Complete: p.After == "", Pending: len(r.statuses()) != 1 || r.statuses()[0] != booked, IDs: !r.client.profile.has(IDsChange)}}
 	for _, status := range r.statuses() {
 		if err := r.list(ctx, a, p, status, out); err != nil {
 			return nil, err

@@ -40,8 +40,14 @@ func (b *Banks) Connect(ctx context.Context, w Wish, p atbank.Presence) (*Step, 
 	if w.Person == "" || !w.Until.After(time.Now()) || len(w.Information) == 0 {
 		return nil, fmt.Errorf("%w: a connection is somebody's, has an end, and is about something", ErrState)
 	}
+	about := []consent.Information{consent.AccountList} // without it nobody knows what there is to read
+	for _, i := range w.Information {
+		if !slices.Contains(about, i) {
+			about = append(about, i)
+		}
+	}
 	s := &stored{Connection: Connection{ID: newID(), Person: w.Person, Bank: w.Bank, State: Waiting,
-		Detail: Detail{Purpose: w.Purpose, Decided: w.Until, Information: w.Information}}}
+		Detail: Detail{Purpose: w.Purpose, Decided: w.Until, Information: about}}}
 	s.secret.PSU = w.PSU
 	return b.ask(ctx, s, p)
 }
@@ -163,6 +169,11 @@ func (b *Banks) Back(ctx context.Context, person string, query url.Values, p atb
 	if s.secret.PreStep != nil {
 		return b.afterPreStep(ctx, s, bank, p)
 	}
+	if begun := s.secret.Begun; begun != nil && begun.Confirm != "" && begun.Redeem == nil && query.Get("confirmationCode") != "" {
+		if _, err := bank.Confirmed(ctx, begun, query.Get("confirmationCode"), b.visit(s, "", p)); err != nil {
+			return nil, nil, err
+		}
+	}
 	return b.arrive(ctx, s, bank, p)
 }
 
@@ -192,6 +203,9 @@ func (b *Banks) Look(ctx context.Context, person, id string, p atbank.Presence) 
 
 // arrive reads what the bank made of the consent.
 func (b *Banks) arrive(ctx context.Context, s *stored, bank *atbank.Client, p atbank.Presence) (*Connection, *Step, error) {
+	if s.secret.Begun == nil {
+		return nil, nil, ErrVisit
+	}
 	access := atbank.Access{Consent: s.secret.Begun.Consent, Presence: &p}
 	if s.secret.Tokens != nil {
 		access.Token = s.secret.Tokens.Access
