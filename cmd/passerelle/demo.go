@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/compliance/dataact"
+	"github.com/passerelle-cloud/passerelle/compliance/dga"
+	"github.com/passerelle-cloud/passerelle/compliance/psd2"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/archive"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
@@ -58,6 +61,7 @@ type demo struct {
 	a, b   *operator
 	sa, sb *serving       // the same, when they serve
 	last   archive.Sealed // of the series that B gets
+	bank   *sandboxBank   // where somebody has an account; nil: not yet open
 	owner  string         // the person's name
 	steps  int
 }
@@ -68,6 +72,7 @@ type operator struct {
 	signed   *statement.Signed
 	instance *home.Instance
 	listener net.Listener // where its gateway will be
+	banks    string       // folder of the profiles of banks; "": it reads at none
 }
 
 const (
@@ -80,6 +85,9 @@ func (d *demo) close(keep bool) {
 		if s != nil {
 			s.close()
 		}
+	}
+	if d.bank != nil {
+		d.bank.http.Close()
 	}
 	for _, o := range []*operator{d.a, d.b} {
 		if o != nil {
@@ -104,7 +112,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 	for _, do := range []func(context.Context) error{
 		d.operators,
 		func(ctx context.Context) error { return d.arrive(ctx, seed) },
-		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.serve, d.asked, d.moves, d.logs, d.audited,
+		d.leave, d.follow, d.again, d.compare, d.look, d.toCozy, d.toFolder, d.opensBank, d.serve, d.asked, d.banked, d.moves, d.logs, d.audited,
 	} {
 		if err := do(ctx); err != nil {
 			return err
@@ -117,7 +125,7 @@ func (d *demo) run(ctx context.Context, seed uint64) error {
 // operators makes two operators that know each other.
 func (d *demo) operators(ctx context.Context) (err error) {
 	d.step("Two operators, each with keys of its own, exchange their signed statements.")
-	if d.a, err = d.operator(ctx, "a", "maison-a.example.org", "Maison A"); err != nil {
+	if d.a, err = d.operator(ctx, "a", "maison-a.example.org", "Maison A", dga.Role, dataact.Role, psd2.RoleAISP); err != nil {
 		return err
 	}
 	if d.b, err = d.operator(ctx, "b", "banque-b.example.org", "Banque B"); err != nil {
@@ -136,7 +144,7 @@ func (d *demo) operators(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *demo) operator(ctx context.Context, folder, host, name string) (*operator, error) {
+func (d *demo) operator(ctx context.Context, folder, host, name string, roles ...string) (*operator, error) {
 	o := &operator{gateway: &gateway{dir: filepath.Join(d.dir, folder)}}
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return nil, err
@@ -147,7 +155,7 @@ func (d *demo) operator(ctx context.Context, folder, host, name string) (*operat
 	}
 	o.listener = listener
 	profile := keys.Unregistered(host)
-	profile.LegalName, profile.Endpoints = name, map[string]string{peer.Endpoint: "http://" + listener.Addr().String()}
+	profile.LegalName, profile.Roles, profile.Endpoints = name, roles, map[string]string{peer.Endpoint: "http://" + listener.Addr().String()}
 	err = keys.SaveProfile(filepath.Join(o.dir, "operator.json"), profile)
 	if err != nil {
 		return nil, err

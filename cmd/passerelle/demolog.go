@@ -60,7 +60,7 @@ func (s *serving) url() string { return "http://" + s.listener.Addr().String() }
 
 // open begins to serve, with the other one as witness.
 func (s *serving) open(ctx context.Context, other *serving) (err error) {
-	command := serveCommand{Local: true, Witness: []string{other.wkey + " " + other.url() + "/witness"}, Quorum: 1, Watch: []string{other.vkey}}
+	command := serveCommand{Local: true, Witness: []string{other.wkey + " " + other.url() + "/witness"}, Quorum: 1, Watch: []string{other.vkey}, bankFlags: bankFlags{Banks: s.banks}}
 	if s.server, err = command.open(ctx, s.gateway, slog.New(slog.DiscardHandler), s.url()); err != nil {
 		return err
 	}

@@ -44,6 +44,11 @@ func TestDemo(t *testing.T) {
 	if strings.Count(text, " 0 differ") != 4 || !strings.Contains(text, "All of it is equal") || strings.Contains(text, ": 0 records are the same") {
 		t.Errorf("it says\n%s", text)
 	}
+	for _, line := range []string{"sees no password of the bank's", "operations of “Compte courant” are in their home", "One alert: a reimbursement is late, up to", "Send its statement to your complementary insurer", "the consent has ended there too"} {
+		if strings.Count(text, line) != 1 {
+			t.Errorf("of %q it says\n%s", line, text)
+		}
+	}
 }
 
 // TestOnPostgres keeps a person's instance in PostgreSQL.
