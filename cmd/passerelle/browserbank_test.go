@@ -12,8 +12,8 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/bank/banktest"
 )
 
-// sandboxBank opens a bank, and a gateway with its profile, which is entitled to read at banks.
-func sandboxBank(t *testing.T, data string, c banktest.Config, sca string) (*banktest.Bank, *running) {
+// atSandbox opens a bank, and a gateway with its profile, which is entitled to read at banks.
+func atSandbox(t *testing.T, data string, c banktest.Config, sca string) (*banktest.Bank, *running) {
 	t.Helper()
 	bank, err := banktest.New(c)
 	if err != nil {
@@ -63,12 +63,12 @@ func visitor(t *testing.T, o browsertest.Options) *visit {
 	return v
 }
 
-// TestBankPages connects a bank through its page in French on a telephone, reads, authenticates again, and disconnects it.
-func TestBankPages(t *testing.T) {
+// TestConnectPages connects a bank through its page in French on a telephone, reads, authenticates again, and disconnects it.
+func TestConnectPages(t *testing.T) {
 	v := visitor(t, browsertest.Options{Language: "fr", Width: 360, Height: 740, Phone: true})
 	mustCall(t, "--data", v.data, "person", "add", "alice")
 	passwordOf(t, v.data, "alice", "correct horse battery")
-	bank, g := sandboxBank(t, v.data, banktest.Config{}, `{"approach": "redirect"}`)
+	bank, g := atSandbox(t, v.data, banktest.Config{}, `{"approach": "redirect"}`)
 	v.g = g
 	v.open("/bank")
 	v.enter("correct horse battery")
