@@ -22,8 +22,13 @@ var always = []string{"@type", "version"}
 // Whole reports whether the permit covers the records of its dataset as they are: no fields, days or accounts are left
 // out.
 func (p *Permit) Whole(d formats.Dataset) bool {
-	return p.limitOf(d) == nil && p.granted(d)
+	return p.limitOf(d) == nil && p.granted(d) && (p.money || !slices.Contains(derivedIn, d))
 }
+
+// derivedIn are the datasets that hold what was derived here from a person's bank operations as well: matches and alerts. Who
+// was granted bills alone was not granted when and from which account they were paid.
+var derivedIn = []formats.Dataset{formats.Bills, formats.Health}
+
 
 // granted reports whether the person granted all of a dataset.
 func (p *Permit) granted(d formats.Dataset) bool {
@@ -46,6 +51,9 @@ func (d *Detail) whole(set formats.Dataset) bool {
 // Admit returns what of a record may leave; false if nothing may. What is not known to be inside what was granted stays
 // here: a record without a day is not in a period. An account is in every period. Of a deletion the id may leave.
 func (p *Permit) Admit(r formats.Record) (formats.Record, bool, error) {
+	if (r.Kind == formats.KindMatch || r.Kind == formats.KindAlert) && r.Deleted.IsZero() && !p.money {
+		return formats.Record{}, false, nil
+	}
 	if l := p.limitOf(r.Dataset); l != nil && r.Deleted.IsZero() {
 		var ok bool
 		if r, ok = l.withhold(r, &p.withheld); !ok {

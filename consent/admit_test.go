@@ -16,6 +16,8 @@ func TestAdmit(t *testing.T) {
 	undated := formats.Record{ID: "o2", Dataset: formats.Bank, Kind: formats.KindOperation, Body: json.RawMessage(`{}`)}
 	tombstone := formats.Tombstone(formats.Bank, "o1", formats.KindOperation, time.Unix(1, 0))
 	card := formats.Record{ID: "c1", Dataset: formats.Contacts, Kind: formats.KindCard, Blob: &formats.Blob{}, Body: json.RawMessage(`{"@type":"Card","version":"1.0","name":{},"emails":{}}`)}
+	match := formats.Record{ID: "m1", Dataset: formats.Bills, Kind: formats.KindMatch, Body: json.RawMessage(`{"role":"debit","state":"linked"}`)}
+	bill := formats.Record{ID: "b1", Dataset: formats.Bills, Kind: formats.KindBill, Body: json.RawMessage(`{}`)}
 	cases := []struct {
 		name    string
 		details []Detail
@@ -41,6 +43,9 @@ func TestAdmit(t *testing.T) {
 			`{"id":"o1","dataset":"bank","kind":"operation","links":[{"rel":"account","dataset":"bank","id":"a1"}],"body":{"bookingDate":"2025-06-30"}}`},
 		{"fields of the detail that holds it alone", []Detail{{Datasets: bank, Fields: map[formats.Dataset][]string{formats.Bank: {"bookingDate"}}}, {Datasets: bank, From: "2026-01-01"}}, operation,
 			`{"id":"o1","dataset":"bank","kind":"operation","body":{"bookingDate":"2025-06-30"}}`},
+		{"a match, where bank operations were not granted", []Detail{{Datasets: []formats.Dataset{formats.Bills}}}, match, ""},
+		{"a bill there", []Detail{{Datasets: []formats.Dataset{formats.Bills}}}, bill, line(bill)},
+		{"that a match was deleted", []Detail{{Datasets: []formats.Dataset{formats.Bills}}}, formats.Tombstone(formats.Bills, "m1", formats.KindMatch, time.Unix(1, 0)), line(formats.Tombstone(formats.Bills, "m1", formats.KindMatch, time.Unix(1, 0)))},
 		{"what it is stays", []Detail{{Datasets: []formats.Dataset{formats.Contacts}, Fields: map[formats.Dataset][]string{formats.Contacts: {"emails"}}}}, card,
 			`{"id":"c1","dataset":"contacts","kind":"card","body":{"@type":"Card","version":"1.0","emails":{}}}`},
 	}
@@ -55,6 +60,20 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%s: admitted: %t", c.name, ok)
 		case ok && line(got) != c.want:
 			t.Errorf("%s: %s", c.name, line(got))
+		}
+	}
+}
+
+// TestDerived lets what was derived from bank operations leave where those were granted as well, and says so of the dataset.
+func TestDerived(t *testing.T) {
+	match := formats.Record{ID: "m1", Dataset: formats.Bills, Kind: formats.KindMatch, Body: json.RawMessage(`{"role":"debit","state":"linked"}`)}
+	for _, granted := range []bool{false, true} {
+		p := &Permit{covering: []Detail{{Datasets: []formats.Dataset{formats.Bills, formats.Contacts}}}, money: granted}
+		if _, ok, err := p.Admit(match); ok != granted || err != nil {
+			t.Errorf("granted %t: %t, %v", granted, ok, err)
+		}
+		if p.Whole(formats.Bills) != granted || !p.Whole(formats.Contacts) {
+			t.Errorf("granted %t: it is whole: %t", granted, p.Whole(formats.Bills))
 		}
 	}
 }

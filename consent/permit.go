@@ -39,6 +39,7 @@ type Permit struct {
 	covering []Detail // that cover it, one at least
 	session  string   // the run of accesses that it belongs to; "": it is not kept
 	limits   []Limits
+	money    bool         // the consent covers all bank operations: what was derived from them may leave
 	withheld atomic.Int64 // records and parts of records that the limits kept here
 
 	mu    sync.Mutex
@@ -109,6 +110,7 @@ func (a *Authority) permit(ctx context.Context, tx *sql.Tx, p *Permit, x Access)
 		return nil, err
 	}
 	p.limits = a.limits(facts)
+	p.money = slices.ContainsFunc(c.Details, func(d Detail) bool { return d.whole(formats.Bank) && now.Before(d.Expires) })
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO consent_access (id, consent, revision, service, dataset, action, begun, open, ended, records, bytes, hash, outcome, token, session, present, party)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE, 0, 0, 0, '', '', $8, $9, $10, $11)`, p.id, c.ID, c.Revision, c.Service, x.names(), x.Action, micro(now), x.Token, p.session, x.Present, reads)
