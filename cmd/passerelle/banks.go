@@ -76,6 +76,9 @@ func (s *server) openBanks(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err == nil {
 		err = s.jobs.Handle(s.banks.Workers()...)
 	}
+	if err == nil {
+		_, err = s.banks.Wake(ctx)
+	}
 	return err
 }
 
