@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +103,7 @@ func TestMoneyPages(t *testing.T) {
 			v.seesBank()
 			v.seesAlert()
 			v.correctsLinks()
+			v.answers()
 		})
 	}
 }
@@ -156,6 +160,38 @@ func (v *visit) correctsLinks() {
 	v.Click(v.say("bill.link") + " (CB CAFE")
 	v.read("bills.paid-part")
 	v.Click(v.say("bill.why") + " (CB CAFE")
-	v.See(v.say("why.verdict-hand"), v.say("why.partial"))
+	v.See(v.say("why.rule-person"), v.say("why.partial"))
 	v.inspect("bill-by-hand")
+}
+
+// answers lets a service have the sum of what is overdue, and nothing else.
+func (v *visit) answers() {
+	v.t.Helper()
+	asked, err := v.service.Ask(v.t.Context(), []any{map[string]any{"type": "answer", "questions": []string{"reimbursements_overdue"},
+		"purpose":   map[string]any{"iri": invitePurpose, "text": map[string]string{"en": "To remind you of what you are owed", "fr": "Vous rappeler ce qui vous est dû"}},
+		"retention": "P30D", "frequency": "P1D", "expires": time.Now().AddDate(0, 3, 0).UTC().Format(time.RFC3339), "no_recipients": true, "third_country": "none"}}, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.Go(asked.URL)
+	v.read("notice.answer", "notice.answer-only", "question.reimbursements_overdue", "prompt.answer")
+	v.NotSee(v.say("set.health"), v.say("advice.whole"))
+	v.inspect("prompt-answer")
+	v.press("prompt.grant")
+	tokens := v.redeem(asked)
+	for path, want := range map[string]int{"/data/answers/reimbursements_overdue": http.StatusOK, "/data/health": http.StatusForbidden, "/data/bank": http.StatusForbidden} {
+		answer, err := v.service.Get(v.t.Context(), v.g.url+path, tokens.Access, nil)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != want || want == http.StatusOK && !strings.Contains(string(body), `"question":"reimbursements_overdue"`) {
+			v.t.Errorf("%s: %s %s, %v", path, answer.Status, body, err)
+		}
+	}
+	v.open("/consents")
+	v.press("consents.see")
+	v.read("consent.accesses")
+	v.inspect("consent-answer")
 }

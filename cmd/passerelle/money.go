@@ -20,10 +20,7 @@ func (s *server) openMoney(ctx context.Context, g *gateway, country string) (err
 		}
 		return money.Instance{Reader: instance.Reader(), Rewrite: instance.Rewrite}, nil
 	}})
-	if err != nil {
-		return err
-	}
-	return s.money.Begin(ctx)
+	return err
 }
 
 // persons are all who have an instance.

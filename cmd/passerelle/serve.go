@@ -204,6 +204,7 @@ func (s *server) work(ctx context.Context) <-chan error {
 	go s.oauth.Run(ctx)
 	go s.authority.Run(ctx, s.log)
 	go s.desk.Run(ctx, s.log)
+	go s.money.Watch(ctx, s.log)
 	var moves sync.WaitGroup
 	moves.Go(func() { s.sender.Run(ctx) })
 	moves.Go(func() { s.receiver.Run(ctx) })

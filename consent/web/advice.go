@@ -35,7 +35,7 @@ func advise(details []consent.Detail, now time.Time) (list []string) {
 	add("long", func(d consent.Detail) bool { return d.Expires.After(now.AddDate(0, 6, 1)) })
 	add("optional", func(d consent.Detail) bool { return len(d.Optional) > 0 })
 	add("whole", func(d consent.Detail) bool {
-		return slices.ContainsFunc(d.Datasets, func(s formats.Dataset) bool { return len(d.Fields[s]) == 0 && len(choosable[s]) > 0 })
+		return d.Type != consent.Answer && slices.ContainsFunc(d.Datasets, func(s formats.Dataset) bool { return len(d.Fields[s]) == 0 && len(choosable[s]) > 0 })
 	})
 	if len(list) == 0 {
 		return []string{"advice.none"}

@@ -180,11 +180,18 @@ func address(query url.Values, changes ...string) string {
 	return "/consents?" + changed.Encode()
 }
 
+// answers stands in the lists of datasets for those of which only answers are given; its text is "set.answers".
+const answers formats.Dataset = "answers"
+
 // datasets are all that details name, each once.
 func datasets(details []consent.Detail) (list []formats.Dataset) {
 	seen := map[formats.Dataset]bool{}
 	for _, d := range details {
-		for _, s := range d.Datasets {
+		sets := d.Datasets
+		if d.Type == consent.Answer {
+			sets = []formats.Dataset{answers}
+		}
+		for _, s := range sets {
 			if !seen[s] {
 				seen[s] = true
 				list = append(list, s)

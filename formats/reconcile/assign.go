@@ -153,13 +153,14 @@ func (a *assignment) reset() {
 	a.touch, a.queue = a.touch[:0], a.queue[:0]
 }
 
-// margin returns by how much everything is worse if a unit does not get what it has, up to most. Operations that look alike on
+// margin returns by how much at least everything is worse if a unit does not get what it has, up to most. It is exact where nobody
+// else wants that operation; where somebody does, who could then have it, it may be more than this says. Operations that look alike on
 // one day or another, and are given to units, may change places: that is no other answer.
 func (a *assignment) margin(u, most int, opOut []bool, alike func(op, other int) bool) int {
 	defer a.reset()
 	mine := a.arcs[u][a.given[u]].op
 	start := -a.reduced(u, a.given[u])
-	best := min(most, start+costNothing-a.price[mine])
+	best := min(most, start+costNothing)
 	a.spread(u, start, opOut, mine)
 	for a.queue.Len() > 0 && *a.work > 0 {
 		at := heap.Pop(&a.queue).(step)
@@ -176,14 +177,14 @@ func (a *assignment) margin(u, most int, opOut []bool, alike func(op, other int)
 		}
 		i := a.owner[at.op]
 		if i == nobody {
-			best = min(best, at.dist-a.price[mine])
+			best = min(best, at.dist)
 			continue
 		}
 		if alike(at.op, mine) {
 			continue
 		}
 		base := at.dist - a.reduced(i, a.given[i])
-		best = min(best, base+costNothing-a.price[mine])
+		best = min(best, base+costNothing)
 		a.spread(i, base, opOut, at.op)
 	}
 	return best

@@ -85,6 +85,8 @@ func TestWhatIsLinked(t *testing.T) {
 		{"a payment that the bills do not name", []string{"o1 2026-03-09 25.50 400620 VIR CPAM"}, []reconcile.Bill{refund("r1 2026-03-08 19.00 - 30.00 2026-01-01 Ameli"), refund("r2 2026-03-08 6.50 - 10.00 2026-01-02 Ameli")}, nil,
 			"r1 credit o1 19.00 sum\nr2 credit o1 6.50 sum", ""},
 		{"less than it says", []string{"o1 2026-03-09 17.00 400620 VIR CPAM"}, []reconcile.Bill{refund("r1 2026-03-08 19.00 - 30.00 2026-01-01 Ameli")}, nil, "r1 credit o1 17.00 short partial", ""},
+		{"less than a payment for two says", []string{"o1 2026-03-09 17.00 400620 VIR CPAM"}, []reconcile.Bill{refund("r1 2026-03-08 17.50 19.00 30.00 2026-01-01 Ameli"), refund("r2 2026-03-08 1.50 19.00 10.00 2026-01-02 Ameli")}, nil,
+			"r1 credit o1 17.00 short partial", ""},
 		{"much less is something else", []string{"o1 2026-03-09 11.00 400620 VIR CPAM"}, []reconcile.Bill{refund("r1 2026-03-08 19.00 - 30.00 2026-01-01 Ameli")}, nil, "", ""},
 		{"in three", []string{"o1 2026-03-09 -33.34 - FALBALA", "o2 2026-04-09 -33.33 - FALBALA", "o3 2026-05-09 -33.33 - FALBALA"}, []reconcile.Bill{invoice("b1 2026-03-08 100.00 Falbala")}, nil,
 			"b1 debit o1 33.34 parts\nb1 debit o2 33.33 parts\nb1 debit o3 33.33 parts", ""},

@@ -69,10 +69,8 @@ func (r *run) components() []*component {
 	return list
 }
 
-const (
-	mostSeveral = 10 // possibilities of several bills or operations in a component, of which every choice is tried
-	closeBy     = surerBy
-)
+// mostSeveral is of how many possibilities of several bills or operations in a component every choice is tried.
+const mostSeveral = 10
 
 // solution is a way to read a component.
 type solution struct {
@@ -183,13 +181,13 @@ func (s *solver) rest(cost int) {
 		s.limit = true
 		return
 	}
-	if total += cost; total > s.best+closeBy {
+	if total += cost; total > s.best+surerBy {
 		return
 	}
 	s.best = min(s.best, total)
 	sol := solution{total: total, edges: slices.Clone(s.chosen)}
 	for range sol.edges {
-		sol.margin = append(sol.margin, closeBy)
+		sol.margin = append(sol.margin, surerBy)
 	}
 	alike := func(x, y int) bool { return s.ops[x].sign == s.ops[y].sign }
 	for u, n := range a.given {
@@ -208,7 +206,7 @@ func (s *solver) settle(touched map[*unit]bool) {
 	for i, e := range best.edges {
 		sure := best.margin[i] >= surerBy && (e.evidence.cost() <= PartNamed.cost() || e.cost <= costDoubt*len(e.units))
 		for _, other := range s.found[1:] {
-			if other.total < best.total+closeBy && !slices.Contains(other.edges, e) {
+			if other.total < best.total+surerBy && !slices.Contains(other.edges, e) {
 				sure = false
 			}
 		}
@@ -238,31 +236,37 @@ func (r *run) emit(e *edge, sure bool) {
 	for _, o := range e.ops {
 		left := o.amount
 		for _, u := range e.units {
-			first := Ref{}
-			for _, b := range u.members {
-				if r.rejected[pair{b.Ref, o.ID, u.role}] || len(u.members) > 1 && r.linked(b.Ref, u.role) {
-					continue
-				}
-				l := Link{Bill: b.Ref, Role: u.role, Operation: o.ID, Rule: e.rule, Evidence: e.evidence, Words: e.words, Days: int(o.day - u.day)}
-				amount := u.amount
-				if u.role == Credit && len(u.members) > 1 || u.group {
-					amount = b.amount
-				}
-				if u.role == Debit && first != (Ref{}) {
-					l.SameAs = first
-					l.Amount = min(u.amount, o.amount).amount(u.currency)
-				} else {
-					amount = min(amount, left)
-					left -= amount
-					first = b.Ref
-					l.Amount = amount.amount(u.currency)
-				}
-				if sure {
-					r.out.Links = append(r.out.Links, l)
-				} else {
-					r.out.Proposals = append(r.out.Proposals, l)
-				}
-			}
+			left = r.emitUnit(e, o, u, left, sure)
 		}
 	}
+}
+
+// emitUnit makes the links of a unit's bills with an operation, of which so much is left, and returns what is left then.
+func (r *run) emitUnit(e *edge, o *op, u *unit, left money, sure bool) money {
+	first := Ref{} // of the bills of one purchase, that which stands for its amount
+	for _, b := range u.members {
+		if r.rejected[pair{b.Ref, o.ID, u.role}] || len(u.members) > 1 && r.linked(b.Ref, u.role) {
+			continue
+		}
+		l := Link{Bill: b.Ref, Role: u.role, Operation: o.ID, Rule: e.rule, Evidence: e.evidence, Words: e.words, Days: int(o.day - u.day)}
+		amount := min(u.amount, left)
+		switch {
+		case u.group:
+			amount = min(b.amount, left)
+		case first != Ref{}:
+			l.SameAs, amount = first, min(u.amount, o.amount)
+		}
+		if amount <= 0 {
+			continue // nothing of it is left for this one
+		}
+		if l.Amount = amount.amount(u.currency); l.SameAs == (Ref{}) {
+			first, left = b.Ref, left-amount
+		}
+		if sure {
+			r.out.Links = append(r.out.Links, l)
+		} else {
+			r.out.Proposals = append(r.out.Proposals, l)
+		}
+	}
+	return left
 }

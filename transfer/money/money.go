@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -54,10 +55,7 @@ type Money struct {
 	opt   Options
 }
 
-const (
-	sweepKind jobs.Kind[struct{}] = "money.sweep"
-	runKind   jobs.Kind[runJob]   = "money.run"
-)
+const runKind jobs.Kind[runJob] = "money.run"
 
 // runJob names a person by the id of their row.
 type runJob struct {
@@ -66,7 +64,7 @@ type runJob struct {
 
 const defaultEvery = 10 * time.Minute
 
-// Open prepares the table, and gives the queue its workers. Without a queue nothing runs by itself.
+// Open prepares the table, and gives the queue its worker. Without a queue nothing runs by itself.
 func Open(ctx context.Context, db *sqldb.DB, queue *jobs.Queue, o Options) (*Money, error) {
 	if o.Every == 0 {
 		o.Every = defaultEvery
@@ -85,15 +83,23 @@ func Open(ctx context.Context, db *sqldb.DB, queue *jobs.Queue, o Options) (*Mon
 	if queue == nil {
 		return m, nil
 	}
-	sweep := sweepKind.Worker(func(ctx context.Context, _ struct{}) error { return m.sweep(ctx) })
-	return m, queue.Handle(sweep, runKind.Worker(m.work))
+	return m, queue.Handle(runKind.Worker(m.work))
 }
 
-// Begin has it looked from now on, again and again, whether something changed.
-func (m *Money) Begin(ctx context.Context) error {
-	return m.db.Tx(ctx, func(tx *sql.Tx) error {
-		return m.queue.Add(ctx, tx, sweepKind.Job(struct{}{}), jobs.Options{Unique: true})
-	})
+// Watch looks again and again whose money changed, until the context ends. Several replicas may: each run is asked for once.
+func (m *Money) Watch(ctx context.Context, log *slog.Logger) {
+	clock := time.NewTicker(m.opt.Every)
+	defer clock.Stop()
+	for {
+		if err := m.sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("it cannot be looked whose money changed", "error", err) // the next look sees the same
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-clock.C:
+		}
+	}
 }
 
 // sweep asks for a run for each person of whom something changed, or for whom a day has passed.
@@ -114,7 +120,7 @@ func (m *Money) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return jobs.Snooze(m.opt.Every)
+	return nil
 }
 
 func (m *Money) due(ctx context.Context, person string) (bool, error) {

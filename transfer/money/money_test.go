@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -342,10 +343,9 @@ func TestInTheBackground(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- g.queue.Run(ctx) }()
-		defer func() { stop(); <-ended }()
-		if err := g.Begin(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		watched := make(chan struct{})
+		go func() { g.Watch(ctx, slog.New(slog.DiscardHandler)); close(watched) }()
+		defer func() { stop(); <-ended; <-watched }()
 		g.put(operation(t, "o1", "2026-10-10", "-20.00", "", "CB FALBALA"), bill(t, "b1", "2026-10-10", "20.00", "Falbala"))
 		for until := time.Now().Add(30 * time.Second); g.said() != "o1 linked "; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(until) {
