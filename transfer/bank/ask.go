@@ -35,8 +35,12 @@ func (b *Banks) Ask(ctx context.Context, person, id string, p atbank.Presence) e
 	case c.Busy:
 		return ErrBusy
 	}
+	now := time.Now().UTC()
+	if err := b.update(ctx, id, func(s *stored) { s.Asked = now }); err != nil {
+		return err
+	}
 	return b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
-		job := Asked.Job(AskArgs{Connection: id, Person: person, Presence: p, At: time.Now().UTC()})
+		job := Asked.Job(AskArgs{Connection: id, Person: person, Presence: p, At: now})
 		return b.o.Queue.Add(ctx, tx, job, jobs.Options{Unique: true})
 	})
 }
@@ -51,7 +55,14 @@ func (b *Banks) refreshAsked(ctx context.Context, args AskArgs) error {
 	}
 	_, err := b.Refresh(ctx, args.Person, args.Connection, presence, b.teller(ctx, args.Connection))
 	if errors.Is(err, ErrBusy) || errors.Is(err, ErrState) || errors.Is(err, ErrNotFound) {
-		return nil // somebody else does it, or there is nothing to do any more
+		err = nil // somebody else does it, or there is nothing to do any more
+	}
+	if err != nil {
+		return err
+	}
+	err = b.update(ctx, args.Connection, func(s *stored) { s.Asked = time.Time{} })
+	if errors.Is(err, ErrNotFound) {
+		return nil
 	}
 	return err
 }

@@ -134,6 +134,11 @@ type Connection struct {
 	State    State
 	Due      time.Time // of the next refresh; zero: none comes by itself
 	Accounts []Account
+	// Pending says that the person is to confirm in their bank's app, what the bank tells them about that, and the methods of
+	// which they choose one first, see [Banks.Method].
+	Pending  bool
+	Message  string
+	Methods  []atbank.Method
 	Busy     bool     // it is being refreshed
 	Progress Progress // how far, as far as that was said
 	Detail
@@ -151,6 +156,7 @@ type Detail struct {
 	Frequency     int                   `json:"frequency,omitempty"`
 	Former        []string              `json:"former,omitempty"` // consents that are still to be deleted at the bank
 	Refreshed     time.Time             `json:"refreshed,omitzero"`
+	Asked         time.Time             `json:"asked,omitzero"` // when the person asked for a refresh that has not ended yet
 	Trouble       Trouble               `json:"trouble,omitempty"`
 	Failures      int                   `json:"failures,omitempty"` // in a row
 }

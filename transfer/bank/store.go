@@ -67,19 +67,23 @@ func (b *Banks) find(ctx context.Context, q queryer, where string, args ...any) 
 		if err := rows.Scan(&s.ID, &s.Person, &s.Bank, &s.State, &s.visit, &due, &leased, &progress, &detail, &secret); err != nil {
 			return nil, err
 		}
+		if err := json.Unmarshal([]byte(detail), &s.Detail); err != nil {
+			return nil, fmt.Errorf("the connection %s is damaged: %w", s.ID, err)
+		}
 		s.Due, s.Busy = moment(due), moment(leased).After(time.Now())
-		if s.Busy && progress != "" {
+		s.Busy = s.Busy || time.Since(s.Asked) < present
+		if progress != "" {
 			if err := json.Unmarshal([]byte(progress), &s.Progress); err != nil {
 				return nil, fmt.Errorf("how far the connection %s is, is damaged: %w", s.ID, err)
 			}
-		}
-		if err := json.Unmarshal([]byte(detail), &s.Detail); err != nil {
-			return nil, fmt.Errorf("the connection %s is damaged: %w", s.ID, err)
 		}
 		if secret != "" {
 			if err := b.o.Box.Open(secret, &s.secret); err != nil {
 				return nil, fmt.Errorf("the secrets of the connection %s: %w", s.ID, err)
 			}
+		}
+		if begun := s.secret.Begun; begun != nil && begun.Approach == atbank.Decoupled {
+			s.Pending, s.Message, s.Methods = true, begun.Message, begun.Methods
 		}
 		list = append(list, &s)
 	}

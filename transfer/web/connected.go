@@ -19,13 +19,18 @@ type connected struct {
 	Offers bool          // to authenticate again
 }
 
+// waits reports whether the bank is to be asked how far the person is.
+func (p *connected) waits() bool {
+	return len(p.Methods) == 0 && (p.State == banks.Waiting || p.Pending)
+}
+
 func (w *Web) connected(ctx context.Context, person, id string) (connected, error) {
 	c, err := w.opt.Bank.Banks.Connection(ctx, person, id)
 	if err != nil {
 		return connected{}, err
 	}
 	page := connected{connection: w.shown(*c)}
-	page.Live = page.Busy || c.State == banks.Waiting
+	page.Live = page.Busy || c.State == banks.Waiting || c.Pending && len(c.Methods) == 0
 	page.Offers = !page.Ended
 	return page, nil
 }
@@ -42,7 +47,7 @@ func (w *Web) Connection(rw http.ResponseWriter, r *http.Request) {
 func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.Visitor, t banks.Trouble, status int) {
 	id := r.PathValue("id")
 	page, err := w.connected(r.Context(), v.Person, id)
-	if err == nil && page.State == banks.Waiting {
+	if err == nil && page.waits() {
 		page, err = w.look(r, v, page)
 	}
 	if err != nil {
@@ -91,7 +96,7 @@ func (w *Web) ConnectionEvents(rw http.ResponseWriter, r *http.Request) {
 	var last []byte
 	for first := true; ; first = false {
 		page, err := w.connected(r.Context(), v.Person, r.PathValue("id"))
-		if err == nil && page.State == banks.Waiting && !first {
+		if err == nil && page.waits() && !first {
 			page, err = w.look(r, v, page) // in the bank's app, say
 		}
 		if err != nil {
