@@ -95,6 +95,9 @@ func TestEachApproach(t *testing.T) {
 			t.Fatal(next, err)
 		}
 		r.reads(c)
+		if err := r.banks.Disconnect(t.Context(), "alice", c.ID); err != nil || r.bank.ConsentStatus(c.Consent) != "terminatedByTpp" {
+			t.Errorf("it is %s: %v", r.bank.ConsentStatus(c.Consent), err)
+		}
 		if _, _, err := r.banks.Back(t.Context(), "alice", back, r.presence().Presence); !errors.Is(err, bank.ErrVisit) {
 			t.Errorf("once more: %v", err)
 		}

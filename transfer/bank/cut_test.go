@@ -134,3 +134,29 @@ func TestWhatADeadProcessHeld(t *testing.T) {
 		r.refresh(c, r.presence())
 	})
 }
+
+// TestTheBankIsToldInTheEnd: a bank that does not hear that a connection has ended is told again.
+func TestTheBankIsToldInTheEnd(t *testing.T) {
+	r := newRig(t, dbtest.SQLite(t), banktest.Config{})
+	c := r.connect(banktest.Anne)
+	if err := r.bank.Break(banktest.Fault{Kind: banktest.StatusCode, Status: 503, Method: "DELETE"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.banks.Disconnect(t.Context(), "alice", c.ID); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.banks.Connection(t.Context(), "alice", c.ID)
+	if err != nil || got.State != bank.Ending || got.Trouble != bank.BankDown || got.Due.Before(time.Now().Add(14*time.Minute)) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if _, err := r.banks.Refresh(t.Context(), "alice", c.ID, nil, nil); !errors.Is(err, bank.ErrState) {
+		t.Errorf("it is read all the same: %v", err)
+	}
+	r.bank.Mend()
+	if err := r.banks.Disconnect(t.Context(), "alice", c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = r.banks.Connection(t.Context(), "alice", c.ID); err != nil || got.State != bank.Disconnected || r.bank.ConsentStatus(c.Consent) != "terminatedByTpp" {
+		t.Errorf("%+v %v", got, err)
+	}
+}

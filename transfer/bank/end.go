@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/internal/jobs"
-	atbank "github.com/passerelle-cloud/passerelle/operators/bank"
 )
 
 // Disconnect ends a connection: nothing is read with it from now on, and the bank is told, again and again if need be. What was
@@ -30,6 +29,10 @@ func (b *Banks) Disconnect(ctx context.Context, person, id string) error {
 	return err
 }
 
+// mostTold is how often a bank is told that a connection has ended before that is given up, after some ten days: its consent ends
+// by itself. The connection says what the trouble was.
+const mostTold = 24
+
 // finish tells the bank what has ended. An error of the bank is kept in the connection, which is tried again when it is due.
 func (b *Banks) finish(ctx context.Context, id string) (*Connection, error) {
 	s, err := b.one(ctx, `id = $1`, id)
@@ -47,10 +50,9 @@ func (b *Banks) finish(ctx context.Context, id string) (*Connection, error) {
 	}
 	err = b.update(ctx, id, func(now *stored) {
 		now.Former, now.Trouble = s.Former, t
-		if failed == nil {
+		if now.Failures++; failed == nil || now.Failures > mostTold {
 			now.State, now.Due, now.secret = Disconnected, time.Time{}, secrets{}
 		} else {
-			now.Failures++
 			now.Due = time.Now().Add(min(firstWait<<min(now.Failures-1, 10), mostWait) + rand.N(jitter/4))
 		}
 		s = now
@@ -65,9 +67,9 @@ func (b *Banks) tell(ctx context.Context, s *stored) error {
 		return err
 	}
 	for len(s.Former) > 0 {
-		access := atbank.Access{Consent: s.Former[0]}
-		if t := s.secret.Tokens; t != nil {
-			access.Token = t.Access
+		access, err := b.access(ctx, bank, s, s.Former[0])
+		if err != nil {
+			return err
 		}
 		if err := bank.DeleteConsent(ctx, access); err != nil {
 			return err

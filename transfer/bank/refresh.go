@@ -90,11 +90,7 @@ func (r *run) open(ctx context.Context) (map[string]atbank.Account, error) {
 	if err := r.deleteFormer(ctx); err != nil {
 		return nil, err
 	}
-	access, err := r.access(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if r.reader, err = r.bank.Reader(access, r.door); err != nil {
+	if err := r.enter(ctx); err != nil {
 		return nil, err
 	}
 	return r.list(ctx)
@@ -140,28 +136,38 @@ func (r *run) everything(ctx context.Context) error {
 	return nil
 }
 
-// access is what the bank is asked with; its token is renewed in time.
-func (r *run) access(ctx context.Context) (atbank.Access, error) {
-	access := atbank.Access{Consent: r.s.Consent}
-	if r.presence != nil {
-		access.Presence = &r.presence.Presence
-	}
-	t := r.s.secret.Tokens
+// access is what a bank is asked with. Its token is renewed in time.
+func (b *Banks) access(ctx context.Context, bank *atbank.Client, s *stored, consent string) (atbank.Access, error) {
+	access := atbank.Access{Consent: consent}
+	t := s.secret.Tokens
 	if t == nil {
 		return access, nil
 	}
 	if time.Now().Add(leaseTime).After(t.Until) && t.Refresh != "" {
-		fresh, err := r.bank.Renew(ctx, r.s.secret.Metadata, *t)
+		fresh, err := bank.Renew(ctx, s.secret.Metadata, *t)
 		if err != nil {
 			return access, err
 		}
-		r.s.secret.Tokens, t = fresh, fresh
-		if err := r.b.update(ctx, r.s.ID, func(s *stored) { s.secret.Tokens = fresh }); err != nil {
+		s.secret.Tokens, t = fresh, fresh
+		if err := b.update(ctx, s.ID, func(s *stored) { s.secret.Tokens = fresh }); err != nil {
 			return access, err
 		}
 	}
 	access.Token = t.Access
 	return access, nil
+}
+
+// enter makes a reader, with a token that holds for a while.
+func (r *run) enter(ctx context.Context) error {
+	access, err := r.b.access(ctx, r.bank, r.s, r.s.Consent)
+	if err != nil {
+		return err
+	}
+	if r.presence != nil {
+		access.Presence = &r.presence.Presence
+	}
+	r.reader, err = r.bank.Reader(access, r.door)
+	return err
 }
 
 // list reads which accounts there are. New ones are chosen: the person chose them at the bank.
@@ -219,8 +225,11 @@ func (r *run) account(ctx context.Context, a *Account, at atbank.Account, n, of 
 		}
 	}
 	tell(0)
+	err := r.enter(ctx) // once more: tokens of some banks last for minutes
+	if err != nil {
+		return err
+	}
 	var refused []atbank.Refused
-	var err error
 	if slices.Contains(r.s.Information, consent.Balances) {
 		if refused, err = r.reader.Balances(ctx, &at); err != nil {
 			return err
@@ -252,8 +261,8 @@ func (r *run) account(ctx context.Context, a *Account, at atbank.Account, n, of 
 func (r *run) operations(ctx context.Context, a *Account, at atbank.Account, tell func(int)) (*atbank.Retrieved, error) {
 	period := atbank.Period{From: r.from(a), Progress: tell}
 	got, err := r.reader.Operations(ctx, at, period)
-	if errors.Is(err, atbank.ErrPeriod) && period.From < r.recent() {
-		period.From = r.recent() // the bank gives less than its profile says
+	if (errors.Is(err, atbank.ErrPeriod) || errors.Is(err, consent.ErrRefused)) && period.From < r.recent() {
+		period.From = r.recent() // the bank gives less than its profile says, or the person authenticated too long ago by now
 		got, err = r.reader.Operations(ctx, at, period)
 	}
 	return got, err
@@ -354,9 +363,9 @@ func (r *run) why(ctx context.Context, failed error) (State, Trouble) {
 	if errors.Is(failed, atbank.ErrPeriod) {
 		return Connected, SignIn
 	}
-	access := atbank.Access{Consent: r.s.Consent}
-	if t := r.s.secret.Tokens; t != nil {
-		access.Token = t.Access
+	access, err := r.b.access(ctx, r.bank, r.s, r.s.Consent)
+	if err != nil {
+		return Expired, SignIn
 	}
 	switch status, err := r.bank.ConsentStatus(ctx, access); {
 	case err == nil && (status == atbank.StatusRevokedByPSU || status == atbank.StatusTerminatedByTPP):
