@@ -56,7 +56,7 @@ type demo struct {
 	a, b   *operator
 	sa, sb *serving       // the same, when they serve
 	last   archive.Sealed // of the series that B gets
-	bank   *sandboxBank   // where somebody has an account; nil: not yet open
+	bank   *demoBank      // where somebody has an account; nil: not yet open
 	owner  string         // the person's name
 	steps  int
 }

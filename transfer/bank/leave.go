@@ -44,12 +44,8 @@ func (b *Banks) EndAll(ctx context.Context, tx *sql.Tx, person string) error {
 	return nil
 }
 
-// mostTold is how often a bank is told of a connection of somebody who is forgotten: for a week or so. Then its consents end by
-// themselves.
-const mostTold = 20
-
 // Forget erases everything that is known here of a person's banks. What a bank does not know yet to have ended is kept until it does
-// or a week has passed, and without saying whose it was: the consent's id, and the sealed secrets. Any process may do it: the next
+// or that is given up, and without saying whose it was: the consent's id, and the sealed secrets. Any process may do it: the next
 // gateway that starts tells the banks.
 func (b *Banks) Forget(ctx context.Context, person string) error {
 	return b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
