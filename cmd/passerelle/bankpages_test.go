@@ -96,9 +96,9 @@ func (b *surfer) walks(t *testing.T, steps ...step) {
 	}
 }
 
-// TestBankPages connects a bank, authenticates again and disconnects it, and tries what cannot be: all answers are as openapi.yaml
+// TestBankPagesAsDescribed connects a bank, authenticates again and disconnects it, and tries what cannot be: all answers are as openapi.yaml
 // describes them.
-func TestBankPages(t *testing.T) {
+func TestBankPagesAsDescribed(t *testing.T) {
 	d, b := bankDemo(t)
 	at := d.sa.url()
 	id, err := d.connectsBank(t.Context(), b)

@@ -31,8 +31,8 @@ const (
 	readTime      = 30 * time.Second            // that a first retrieval may take
 )
 
-// sandboxBank is a bank that does not exist, in this process. Operators reach it over HTTP, as they reach banks.
-type sandboxBank struct {
+// demoBank is a bank that does not exist, in this process. Operators reach it over HTTP, as they reach banks.
+type demoBank struct {
 	*banktest.Bank
 	http *http.Server
 	at   string // its address
@@ -49,7 +49,7 @@ func (d *demo) opensBank(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.bank = &sandboxBank{Bank: b, http: &http.Server{Handler: b, ReadHeaderTimeout: headerTimeout}, at: "http://" + listener.Addr().String()}
+	d.bank = &demoBank{Bank: b, http: &http.Server{Handler: b, ReadHeaderTimeout: headerTimeout}, at: "http://" + listener.Addr().String()}
 	go d.bank.http.Serve(listener)
 	text, err := json.Marshal(bank.Profile{ID: "ruisseau", Name: "Banque du Ruisseau", Country: "FR", Zone: "Europe/Paris", Sandbox: true, Standard: "xs2a-1.3", API: d.bank.at,
 		SCA: bank.SCA{Approach: bank.Redirect}})

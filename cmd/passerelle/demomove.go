@@ -42,7 +42,7 @@ func (d *demo) moves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := d.authorises(ctx)
+	id, err := d.authorises(ctx, mover)
 	if err != nil {
 		return err
 	}
@@ -57,22 +57,22 @@ func (d *demo) moves(ctx context.Context) error {
 	return d.follows(ctx, connected)
 }
 
-// authorises has B ask A, and the person say yes there.
-func (d *demo) authorises(ctx context.Context) (string, error) {
+// authorises has B ask A for somebody, who says yes there.
+func (d *demo) authorises(ctx context.Context, who string) (string, error) {
 	a, b := d.sa.server, d.sb.server
 	peer, err := b.peers.Find(ctx, string(d.a.signed.Statement.ID))
 	if err != nil {
 		return "", err
 	}
-	at, err := b.visits.Ask(ctx, peer, mover, false, moveDetails(b.visits.Own))
+	at, err := b.visits.Ask(ctx, peer, who, false, moveDetails(b.visits.Own))
 	if err != nil {
 		return "", err
 	}
-	back, err := grant(ctx, a, at, mover)
+	back, err := grant(ctx, a, at, who)
 	if err != nil {
 		return "", err
 	}
-	m, err := b.arrive(ctx, back, mover)
+	m, err := b.arrive(ctx, back, who)
 	return m.ID, err
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (s *server) proven(ctx context.Context, m move.Move) (*ledger.History, erro
 	return h, err
 }
 
-// retired ends the consents of somebody who has moved, in the transaction in which they do.
+// retired ends the consents of somebody who has moved, and their connections with banks, in the transaction in which they do.
 func (s *server) retired(_ context.Context, m move.Move) (move.InTx, error) {
 	pins, err := s.peers.Pins() // which asks nobody: a transaction waits for no other machine
 	if err != nil {
@@ -106,7 +107,15 @@ func (s *server) retired(_ context.Context, m move.Move) (move.InTx, error) {
 			l.Issuer = peer.URL(signed.Statement.Operator)
 		}
 	}
-	return s.authority.Leaves(l), nil
+	leaves := s.authority.Leaves(l)
+	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) {
+		if s.banks != nil {
+			if err := s.banks.EndAll(ctx, tx, m.Person); err != nil {
+				return nil, err
+			}
+		}
+		return leaves(ctx, tx)
+	}, nil
 }
 
 // left says which consents stood then.

@@ -12,9 +12,10 @@ import (
 
 // keyCommand administers the operator's keys.
 type keyCommand struct {
-	List   keyList   `cmd:"" help:"List the keys, retired ones too."`
-	Rotate keyRotate `cmd:"" help:"Put a new key in the place of the current one of a use."`
-	Revoke keyRevoke `cmd:"" help:"Declare a key void from its beginning, because somebody else may have had it."`
+	List      keyList      `cmd:"" help:"List the keys, retired ones too."`
+	Rotate    keyRotate    `cmd:"" help:"Put a new key in the place of the current one of a use."`
+	Revoke    keyRevoke    `cmd:"" help:"Declare a key void from its beginning, because somebody else may have had it."`
+	Certified keyCertified `cmd:"" help:"Make the key of a certificate for banks where there is none yet, and print the request with which a trust service is asked for the certificate (PKCS #10)."`
 }
 
 type keyList struct{}

@@ -65,7 +65,7 @@ func troubleOf(err error) (t Trouble, known bool) {
 		{atbank.ErrTooOften, TooOften}, {atbank.ErrDown, BankDown}, {atbank.ErrSCA, SignIn}, {atbank.ErrConsentGone, SignIn}, {atbank.ErrPeriod, SignIn},
 		{atbank.ErrClosed, Closed}, {atbank.ErrNotCovered, Closed}, {atbank.ErrCertificate, OurFault}, {atbank.ErrSignature, OurFault}, {atbank.ErrRefused, OurFault},
 		{atbank.ErrNotOffered, OurFault}, {atbank.ErrFormat, Unreadable}, {atbank.ErrTooMuch, Unreadable}, {atbank.ErrElsewhere, Unreadable},
-		{errHome, HomeRefuses}, {consent.ErrRefused, NotAllowed}, {consent.ErrDenied, NotAllowed},
+		{ErrNoBank, OurFault}, {errHome, HomeRefuses}, {consent.ErrRefused, NotAllowed}, {consent.ErrDenied, NotAllowed},
 	} {
 		if errors.Is(err, m.err) {
 			return m.is, true

@@ -18,18 +18,7 @@ func (b *Banks) Disconnect(ctx context.Context, person, id string) error {
 	if err != nil {
 		return err
 	}
-	err = b.update(ctx, s.ID, func(s *stored) {
-		if s.State == Ending || s.State == Disconnected {
-			return
-		}
-		if s.Consent != "" {
-			s.Former = append(s.Former, s.Consent)
-		}
-		if begun := s.secret.Begun; begun != nil && begun.Consent != "" && begun.Consent != s.Consent {
-			s.Former = append(s.Former, begun.Consent)
-		}
-		s.State, s.Due, s.visit, s.Failures = Ending, time.Now(), "", 0
-	})
+	err = b.update(ctx, s.ID, (*stored).ending)
 	if err != nil {
 		return err
 	}
@@ -54,6 +43,10 @@ func (b *Banks) finish(ctx context.Context, id string) (*Connection, error) {
 	t, known := troubleOf(failed)
 	if !known {
 		return nil, failed
+	}
+	if s.Person == "" && (failed == nil || s.Failures >= mostTold) { // of somebody who is forgotten
+		_, err := b.o.DB.Write.ExecContext(ctx, `DELETE FROM bank_connection WHERE id = $1`, id)
+		return nil, errors.Join(err, failed)
 	}
 	err = b.update(ctx, id, func(now *stored) {
 		now.Former, now.Trouble = s.Former, t

@@ -190,18 +190,6 @@ func (b *Banks) Connection(ctx context.Context, person, id string) (*Connection,
 	return &s.Connection, nil
 }
 
-// Forget erases everything that is known here of a person's banks; consents at banks are to be ended before.
-func (b *Banks) Forget(ctx context.Context, person string) error {
-	return b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM bank_account WHERE connection IN (SELECT id FROM bank_connection WHERE person = $1)`, `DELETE FROM bank_connection WHERE person = $1`, `DELETE FROM bank_operation WHERE person = $1`} {
-			if _, err := tx.ExecContext(ctx, query, person); err != nil {
-				return fmt.Errorf("forget the banks of a person: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
 func newID() string { return rand.Text() }
 
 // visitOf is what is kept of what a browser brings back.
