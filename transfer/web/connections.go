@@ -243,7 +243,9 @@ func (w *Web) Back(rw http.ResponseWriter, r *http.Request) {
 	c, step, err := w.opt.Bank.Banks.Back(r.Context(), v.Person, r.URL.Query(), w.presence(r, v))
 	if err == nil && step == nil {
 		if c.State == banks.Connected {
-			err = w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v))
+			if err = w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v)); errors.Is(err, banks.ErrBusy) {
+				err = nil // it is what they want
+			}
 		}
 		step = &banks.Step{Connection: c.ID}
 	}
