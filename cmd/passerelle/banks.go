@@ -71,7 +71,7 @@ func (s *server) openBanks(ctx context.Context, g *gateway, c *serveCommand, iss
 	if err != nil {
 		return err
 	}
-	s.banks, err = transferbank.Open(ctx, transferbank.Options{DB: s.db, Authority: s.authority, Banks: clients, Box: box, Queue: s.jobs, Return: issuer + "/bank/back", Log: s.log,
+	s.banks, err = transferbank.Open(ctx, transferbank.Options{DB: s.db, Authority: s.authority, Banks: clients, Box: box, Queue: s.jobs, Return: issuer + "/bank/back", Log: s.log, Read: s.money.Changed,
 		Home: transferbank.Home{Change: g.changeBank, Drop: g.dropBank}})
 	if err == nil {
 		err = s.jobs.Handle(s.banks.Workers()...)

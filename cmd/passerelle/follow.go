@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,15 +106,11 @@ func (s *server) retired(_ context.Context, m move.Move) (move.InTx, error) {
 			l.Issuer = peer.URL(signed.Statement.Operator)
 		}
 	}
-	leaves := s.authority.Leaves(l)
-	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) {
-		if s.banks != nil {
-			if err := s.banks.EndAll(ctx, tx, m.Person); err != nil {
-				return nil, err
-			}
-		}
-		return leaves(ctx, tx)
-	}, nil
+	leaves := move.InTx(s.authority.Leaves(l))
+	if s.banks != nil {
+		leaves = leaves.Then(s.banks.Ends(m.Person))
+	}
+	return leaves, nil
 }
 
 // left says which consents stood then.

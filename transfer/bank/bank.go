@@ -54,7 +54,9 @@ type Options struct {
 	Box       *seal.Box // keeps tokens
 	Queue     *jobs.Queue
 	Return    string // where banks send browsers back to
-	Log       *slog.Logger
+	// Read is told whose home something was read into, at the end of a refresh; nil: nobody is.
+	Read func(ctx context.Context, person string) error
+	Log  *slog.Logger
 }
 
 // Banks are the connections of all persons. Any number of goroutines and processes may use them.

@@ -22,6 +22,11 @@ func (s *stored) ending() {
 	s.State, s.Due, s.visit, s.Failures = Ending, time.Now(), "", 0
 }
 
+// Ends is [Banks.EndAll] for whoever has a transaction.
+func (b *Banks) Ends(person string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error { return b.EndAll(ctx, tx, person) }
+}
+
 // EndAll ends all connections of a person as a part of a transaction, such as that in which they move: nothing is read with them once
 // it is committed, and then the banks are told, by a job: a transaction waits for no other machine.
 func (b *Banks) EndAll(ctx context.Context, tx *sql.Tx, person string) error {

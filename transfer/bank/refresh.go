@@ -25,6 +25,7 @@ type run struct {
 	progress func(Progress)
 	renew    func() error
 	only     bool // it is found out only which accounts there are
+	read     bool // at least one of them was read
 }
 
 // Progress says how far a refresh is.
@@ -77,6 +78,11 @@ func (b *Banks) run(ctx context.Context, person, id string, presence *Presence, 
 	failed := do(r, ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // nothing is said of the bank: it was not its fault
+	}
+	if r.read && b.o.Read != nil {
+		if err := b.o.Read(ctx, person); err != nil {
+			return nil, err
+		}
 	}
 	return r.end(ctx, failed)
 }
@@ -254,6 +260,7 @@ func (r *run) account(ctx context.Context, a *Account, at atbank.Account, n, of 
 	if err := r.remember(ctx, a, got); err != nil {
 		return err
 	}
+	r.read = true
 	return r.b.place(ctx, r.s.Person, a)
 }
 

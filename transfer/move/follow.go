@@ -19,6 +19,17 @@ import (
 // InTx does something as a part of a transaction, and returns what is logged of it.
 type InTx func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error)
 
+// Then does something more in the same transaction, of which nothing is logged.
+func (do InTx) Then(more func(context.Context, *sql.Tx) error) InTx {
+	return func(ctx context.Context, tx *sql.Tx) ([]ledger.Event, error) {
+		events, err := do(ctx, tx)
+		if err == nil {
+			err = more(ctx, tx)
+		}
+		return events, err
+	}
+}
+
 // Hook makes of what prepares something that is done in a transaction what [SenderOptions.Retired] wants.
 func Hook(prepare func(ctx context.Context, m Move) (InTx, error)) func(context.Context, *sql.Tx, Move) ([]ledger.Event, error) {
 	return func(ctx context.Context, tx *sql.Tx, m Move) ([]ledger.Event, error) {
