@@ -8,9 +8,28 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary be the program: scripts and tests run it as "passerelle".
+// TestMain lets the test binary be the program: scripts and tests run it as "passerelle". Those that run gateways for long, for
+// browsers and for other programs, run the one that $PASSERELLE_TEST_PROGRAM names instead, if it does: one that was built
+// without the race detector takes a fraction of the time, and one visitor at a time makes no races.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"passerelle": main})
+}
+
+// gatewayProgram is the program that tests run as a gateway.
+func gatewayProgram(t testing.TB) string {
+	t.Helper()
+	if named := os.Getenv("PASSERELLE_TEST_PROGRAM"); named != "" {
+		return named
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "passerelle")
+	if err := os.Symlink(exe, bin); err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 // TestScripts runs the command line as people do. Programs that a script calls and that are not installed skip it.

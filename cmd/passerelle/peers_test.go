@@ -49,15 +49,7 @@ func TestPeers(t *testing.T) {
 // passwordOf gives a person a password.
 func passwordOf(t testing.TB, data, person, password string) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "passerelle")
-	if err := os.Symlink(exe, bin); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "--data", data, "person", "password", person)
+	cmd := exec.Command(gatewayProgram(t), "--data", data, "person", "password", person)
 	cmd.Stdin = strings.NewReader(password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

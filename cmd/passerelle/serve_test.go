@@ -35,15 +35,7 @@ type running struct {
 // runGateway starts "passerelle serve" and waits until it says where it is.
 func runGateway(t testing.TB, data string, args ...string) *running {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "passerelle")
-	if err := os.Symlink(exe, bin); err != nil {
-		t.Fatal(err)
-	}
-	r := &running{cmd: exec.Command(bin, append([]string{"--data", data, "serve", "--listen", "127.0.0.1:0"}, args...)...), err: &strings.Builder{}}
+	r := &running{cmd: exec.Command(gatewayProgram(t), append([]string{"--data", data, "serve", "--listen", "127.0.0.1:0"}, args...)...), err: &strings.Builder{}}
 	r.cmd.Stderr = r.err
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {
