@@ -166,7 +166,7 @@ func (s *SecretFiles) MakeSecret(ctx context.Context, name string) ([]byte, erro
 		return nil, err
 	}
 	// A round is lost only to a process that destroys this very secret meanwhile.
-	for range 10 {
+	for range 100 {
 		secret, err := readSecret(path)
 		if err == nil {
 			return secret, syncFolder(filepath.Dir(path)) // whoever made it may not be as far yet
