@@ -29,7 +29,6 @@ func (p *Permit) Whole(d formats.Dataset) bool {
 // was granted bills alone was not granted when and from which account they were paid.
 var derivedIn = []formats.Dataset{formats.Bills, formats.Health}
 
-
 // granted reports whether the person granted all of a dataset.
 func (p *Permit) granted(d formats.Dataset) bool {
 	return slices.ContainsFunc(p.covering, func(c Detail) bool { return c.whole(d) })
