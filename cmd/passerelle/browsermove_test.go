@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,20 +36,11 @@ func beginMove(t *testing.T, o browsertest.Options) (v *visit, b *running, bData
 // visiting is a browser, and two operators who know each other but do not run yet; the first one is reached at a port.
 func visiting(t *testing.T, o browsertest.Options, port string) (*visit, *pair) {
 	t.Helper()
-	browsertest.Need(t)
-	text, err := os.ReadFile("../../internal/webui/texts/" + o.Language + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &visit{t: t, language: o.Language, data: t.TempDir(), pages: map[string]bool{}, narrow: o.Width < 600}
-	if err := json.Unmarshal(text, &v.texts); err != nil {
-		t.Fatal(err)
-	}
+	v := visitor(t, o)
 	loaded(t, v.data)
 	// A browser keeps one set of cookies for all ports of a host.
 	two := &pair{from: v.data, to: t.TempDir(), fromURL: "http://localhost:" + port, toURL: "http://127.0.0.1:" + freePort(t)}
 	two.acquaint(t)
-	v.Browser = browsertest.Open(t, o)
 	return v, two
 }
 

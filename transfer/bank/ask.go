@@ -23,30 +23,39 @@ type AskArgs struct {
 // Asked is the job that refreshes a connection because its person is there.
 const Asked jobs.Kind[AskArgs] = "bank.asked"
 
-// Ask has a connection refreshed for a person who is there; that goes on when they leave the page. ErrBusy says that it is
-// being refreshed already.
+// Ask has a connection refreshed for a person who is there; that goes on when they leave the page. ErrBusy says that they have
+// asked already.
 func (b *Banks) Ask(ctx context.Context, person, id string, p atbank.Presence) error {
-	c, err := b.Connection(ctx, person, id)
-	switch {
-	case err != nil:
-		return err
-	case c.State != Connected:
-		return fmt.Errorf("%w: it is %s", ErrState, c.State)
-	case c.Busy:
-		return ErrBusy
-	}
-	now := time.Now().UTC()
-	if err := b.update(ctx, id, func(s *stored) { s.Asked = now }); err != nil {
+	if _, err := b.Connection(ctx, person, id); err != nil {
 		return err
 	}
 	return b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
-		job := Asked.Job(AskArgs{Connection: id, Person: person, Presence: p, At: now})
-		return b.o.Queue.Add(ctx, tx, job, jobs.Options{Unique: true})
+		return b.updateIn(ctx, tx, id, func(s *stored) error {
+			if s.State != Connected {
+				return fmt.Errorf("%w: it is %s", ErrState, s.State)
+			}
+			if time.Since(s.Asked) < present {
+				return ErrBusy
+			}
+			return b.asks(ctx, tx, s, p)
+		})
 	})
+}
+
+// asks notes that a person asks for a refresh, and has it done.
+func (b *Banks) asks(ctx context.Context, tx *sql.Tx, s *stored, p atbank.Presence) error {
+	s.Asked = time.Now().UTC()
+	if b.o.Queue == nil {
+		return nil
+	}
+	return b.o.Queue.Add(ctx, tx, Asked.Job(AskArgs{Connection: s.ID, Person: s.Person, Presence: p, At: s.Asked}), jobs.Options{Unique: true})
 }
 
 // present is for how long after they asked a person counts as being there: longer than a refresh waits for its turn.
 const present = 10 * time.Minute
+
+// busyAsked is how long a refresh that a person asked for waits for another one of the same connection.
+const busyAsked = 5 * time.Second
 
 func (b *Banks) refreshAsked(ctx context.Context, args AskArgs) error {
 	var presence *Presence
@@ -54,13 +63,17 @@ func (b *Banks) refreshAsked(ctx context.Context, args AskArgs) error {
 		presence = &Presence{Presence: args.Presence, At: args.At}
 	}
 	_, err := b.Refresh(ctx, args.Person, args.Connection, presence, b.teller(ctx, args.Connection))
-	if errors.Is(err, ErrBusy) || errors.Is(err, ErrState) || errors.Is(err, ErrNotFound) {
-		err = nil // somebody else does it, or there is nothing to do any more
+	if errors.Is(err, ErrBusy) {
+		return jobs.Snooze(busyAsked) // another refresh may read with less: an earlier consent, or without the person
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrState) && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	err = b.update(ctx, args.Connection, func(s *stored) { s.Asked = time.Time{} })
+	err = b.update(ctx, args.Connection, func(s *stored) {
+		if !s.Asked.After(args.At) {
+			s.Asked = time.Time{}
+		}
+	})
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -96,6 +109,3 @@ func (b *Banks) Profiles() []atbank.Profile {
 	}
 	return list
 }
-
-// TroubleOf says what an error of connecting a bank means to the person. An error that it does not know is none of the bank's.
-func TroubleOf(err error) (t Trouble, known bool) { return troubleOf(err) }

@@ -3,6 +3,7 @@ package bank
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -216,7 +217,7 @@ func (b *Banks) arrive(ctx context.Context, s *stored, bank *atbank.Client, p at
 	}
 	switch {
 	case c.Status == atbank.StatusValid:
-		return b.connected(ctx, s, bank, c)
+		return b.connected(ctx, s, bank, c, p)
 	case c.Status == atbank.StatusPartiallyAuthorised:
 		s.State = Others
 	case c.Status.Ended():
@@ -225,12 +226,12 @@ func (b *Banks) arrive(ctx context.Context, s *stored, bank *atbank.Client, p at
 	return &s.Connection, nil, b.save(ctx, s)
 }
 
-// headStart is how long a person who has connected a bank has to read there themselves before it is done without them;
-// see [Banks.Ask].
+// headStart is after what time it is read without the person who has just connected a bank, where what they asked for by that
+// was lost.
 const headStart = 2 * time.Minute
 
 // connected notes a consent that is valid now. A former one has ended at most banks; all are told.
-func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c atbank.Consent) (*Connection, *Step, error) {
+func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c atbank.Consent, p atbank.Presence) (*Connection, *Step, error) {
 	now := time.Now().UTC()
 	if s.Consent != "" && s.Consent != c.ID {
 		s.Former = append(s.Former, s.Consent)
@@ -243,7 +244,9 @@ func (b *Banks) connected(ctx context.Context, s *stored, bank *atbank.Client, c
 		}
 	}
 	s.visit, s.secret.Begun, s.Due = "", nil, now.Add(headStart)
-	return &s.Connection, nil, b.save(ctx, s)
+	return &s.Connection, nil, b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
+		return errors.Join(b.asks(ctx, tx, s, p), b.saveIn(ctx, tx, s)) // who was just at the bank is there
+	})
 }
 
 func (b *Banks) declined(ctx context.Context, s *stored) (*Connection, *Step, error) {

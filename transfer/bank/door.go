@@ -56,8 +56,8 @@ func (r *run) designated() []string {
 	return list
 }
 
-// troubleOf says what an error means to the person. An error that it does not know is none of the bank's.
-func troubleOf(err error) (t Trouble, known bool) {
+// TroubleOf says what an error means to the person. An error that it does not know is none of the bank's.
+func TroubleOf(err error) (t Trouble, known bool) {
 	for _, m := range []struct {
 		err error
 		is  Trouble

@@ -23,7 +23,7 @@ func (b *Banks) Disconnect(ctx context.Context, person, id string) error {
 		return err
 	}
 	_, err = b.finish(ctx, s.ID)
-	if _, known := troubleOf(err); known {
+	if _, known := TroubleOf(err); known {
 		return nil // it is tried again by itself
 	}
 	return err
@@ -40,7 +40,7 @@ func (b *Banks) finish(ctx context.Context, id string) (*Connection, error) {
 		return nil, err
 	}
 	failed := b.tell(ctx, s)
-	t, known := troubleOf(failed)
+	t, known := TroubleOf(failed)
 	if !known {
 		return nil, failed
 	}
@@ -82,7 +82,7 @@ func (b *Banks) tell(ctx context.Context, s *stored) error {
 // deleteFormer tells the bank of consents that a newer one took the place of. Where that cannot be done now, reading goes on.
 func (r *run) deleteFormer(ctx context.Context) error {
 	err := r.b.tell(ctx, r.s)
-	if _, known := troubleOf(err); known {
+	if _, known := TroubleOf(err); known {
 		return nil
 	}
 	return err
@@ -124,7 +124,7 @@ func (b *Banks) refreshDue(ctx context.Context, args RefreshArgs) error {
 	if errors.Is(err, ErrBusy) {
 		return jobs.Snooze(busyWait)
 	}
-	if _, known := troubleOf(err); known && ctx.Err() == nil {
+	if _, known := TroubleOf(err); known && ctx.Err() == nil {
 		return nil // the connection says so, and when it is tried again
 	}
 	return err

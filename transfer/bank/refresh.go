@@ -121,7 +121,7 @@ func (r *run) everything(ctx context.Context) error {
 			continue
 		}
 		err := r.account(ctx, a, found[a.ID], slices.Index(chosen, a.ID), len(chosen))
-		t, known := troubleOf(err)
+		t, known := TroubleOf(err)
 		if !known {
 			return err
 		}
@@ -305,7 +305,7 @@ const (
 
 // end notes how a run ended, and when the next one is.
 func (r *run) end(ctx context.Context, failed error) (*Connection, error) {
-	t, known := troubleOf(failed)
+	t, known := TroubleOf(failed)
 	if !known {
 		return nil, failed
 	}
@@ -392,17 +392,24 @@ func consentRenews(err error) bool {
 // update changes a connection as it is now.
 func (b *Banks) update(ctx context.Context, id string, change func(*stored)) error {
 	return b.o.DB.Tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE bank_connection SET changed = changed WHERE id = $1`, id); err != nil {
-			return fmt.Errorf("change a connection with a bank: %w", err)
-		}
-		list, err := b.find(ctx, tx, `id = $1`, id)
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			return ErrNotFound
-		}
-		change(list[0])
-		return b.saveIn(ctx, tx, list[0])
+		return b.updateIn(ctx, tx, id, func(s *stored) error { change(s); return nil })
 	})
+}
+
+// updateIn is update as a part of a transaction; an error of change changes nothing.
+func (b *Banks) updateIn(ctx context.Context, tx *sql.Tx, id string, change func(*stored) error) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE bank_connection SET changed = changed WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("change a connection with a bank: %w", err)
+	}
+	list, err := b.find(ctx, tx, `id = $1`, id)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return ErrNotFound
+	}
+	if err := change(list[0]); err != nil {
+		return err
+	}
+	return b.saveIn(ctx, tx, list[0])
 }

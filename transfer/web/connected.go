@@ -64,17 +64,12 @@ func (w *Web) connectionPage(rw http.ResponseWriter, r *http.Request, v *webui.V
 
 // look asks the bank how far somebody is who authenticates in its app. What it cannot say now it says later.
 func (w *Web) look(r *http.Request, v *webui.Visitor, page connected) (connected, error) {
-	c, err := w.opt.Bank.Banks.Look(r.Context(), v.Person, page.ID, w.presence(r, v))
+	_, err := w.opt.Bank.Banks.Look(r.Context(), v.Person, page.ID, w.presence(r, v))
 	if _, known := banks.TroubleOf(err); known && err != nil || errors.Is(err, banks.ErrState) {
 		return page, nil
 	}
 	if err != nil {
 		return page, err
-	}
-	if c.State == banks.Connected {
-		if err := w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v)); err != nil && !errors.Is(err, banks.ErrBusy) {
-			return page, err
-		}
 	}
 	return w.connected(r.Context(), v.Person, page.ID)
 }

@@ -242,11 +242,6 @@ func (w *Web) Back(rw http.ResponseWriter, r *http.Request) {
 	}
 	c, step, err := w.opt.Bank.Banks.Back(r.Context(), v.Person, r.URL.Query(), w.presence(r, v))
 	if err == nil && step == nil {
-		if c.State == banks.Connected {
-			if err = w.opt.Bank.Banks.Ask(r.Context(), v.Person, c.ID, w.presence(r, v)); errors.Is(err, banks.ErrBusy) {
-				err = nil // it is being read
-			}
-		}
 		step = &banks.Step{Connection: c.ID}
 	}
 	w.goes(rw, r, v, step, err, func(banks.Trouble) { w.Message(rw, r, v, http.StatusBadGateway, "bank-away") })
