@@ -44,9 +44,8 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// beginVisit starts a gateway with what alice has, a service that may ask there, and a browser. Passkeys need the host
-// name localhost.
-func beginVisit(t *testing.T, o browsertest.Options, flags ...string) *visit {
+// visitor is a browser without a gateway so far.
+func visitor(t *testing.T, o browsertest.Options) *visit {
 	t.Helper()
 	browsertest.Need(t)
 	text, err := os.ReadFile("../../internal/webui/texts/" + o.Language + ".json")
@@ -57,6 +56,15 @@ func beginVisit(t *testing.T, o browsertest.Options, flags ...string) *visit {
 	if err := json.Unmarshal(text, &v.texts); err != nil {
 		t.Fatal(err)
 	}
+	v.Browser = browsertest.Open(t, o)
+	return v
+}
+
+// beginVisit starts a gateway with what alice has, a service that may ask there, and a browser. Passkeys need the host
+// name localhost.
+func beginVisit(t *testing.T, o browsertest.Options, flags ...string) *visit {
+	t.Helper()
+	v := visitor(t, o)
 	loaded(t, v.data)
 	port := freePort(t)
 	v.g = runGateway(t, v.data, append([]string{"--listen", "127.0.0.1:" + port, "--url", "http://localhost:" + port, "--local"}, flags...)...)
@@ -67,7 +75,6 @@ func beginVisit(t *testing.T, o browsertest.Options, flags ...string) *visit {
 		}
 	})
 	v.service = serviceFor(t, v.data, v.g.url)
-	v.Browser = browsertest.Open(t, o)
 	return v
 }
 

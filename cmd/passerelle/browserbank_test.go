@@ -47,22 +47,6 @@ func entitled(t *testing.T, data, role string) {
 	}
 }
 
-// visitor is a browser without a gateway so far.
-func visitor(t *testing.T, o browsertest.Options) *visit {
-	t.Helper()
-	browsertest.Need(t)
-	text, err := os.ReadFile("../../internal/webui/texts/" + o.Language + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &visit{t: t, language: o.Language, data: t.TempDir(), pages: map[string]bool{}, narrow: o.Width < 600}
-	if err := json.Unmarshal(text, &v.texts); err != nil {
-		t.Fatal(err)
-	}
-	v.Browser = browsertest.Open(t, o)
-	return v
-}
-
 // TestConnectPages connects a bank through its page in French on a telephone, reads, authenticates again, and disconnects it.
 func TestConnectPages(t *testing.T) {
 	v := visitor(t, browsertest.Options{Language: "fr", Width: 360, Height: 740, Phone: true})

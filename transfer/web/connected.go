@@ -74,6 +74,9 @@ func (w *Web) look(r *http.Request, v *webui.Visitor, page connected) (connected
 	return w.connected(r.Context(), v.Person, page.ID)
 }
 
+// lookEach is how many times an event is told between two looks at the bank, which has others to answer.
+const lookEach = 3
+
 // ConnectionEvents tells how far a refresh is, as it goes (server-sent events).
 func (w *Web) ConnectionEvents(rw http.ResponseWriter, r *http.Request) {
 	v, ok := w.Visitor(rw, r, "")
@@ -89,9 +92,9 @@ func (w *Web) ConnectionEvents(rw http.ResponseWriter, r *http.Request) {
 	defer clock.Stop()
 	end := time.After(tellFor)
 	var last []byte
-	for first := true; ; first = false {
+	for n := 0; ; n++ {
 		page, err := w.connected(r.Context(), v.Person, r.PathValue("id"))
-		if err == nil && page.waits() && !first {
+		if err == nil && page.waits() && n%lookEach == lookEach-1 {
 			page, err = w.look(r, v, page) // in the bank's app, say
 		}
 		if err != nil {
