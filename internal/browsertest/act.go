@@ -27,7 +27,11 @@ func (b *Browser) Go(address string) {
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Navigate(address)); err != nil {
+	err := chromedp.Do(ctx, chromedp.Navigate(address))
+	if err != nil && strings.Contains(err.Error(), "net::ERR_ABORTED") { // the page before went somewhere at that very moment
+		err = chromedp.Do(ctx, chromedp.Navigate(address))
+	}
+	if err != nil {
 		b.t.Fatalf("open %s: %v", address, err)
 	}
 }
