@@ -159,6 +159,19 @@ type Load interface {
 	Held(ctx context.Context) (map[formats.Dataset]Count, error)
 }
 
+// Stocking is a target that takes bytes in before it is known which records will name them.
+type Stocking interface {
+	// Stock begins to take bytes in. The target can be loaded into when the stock is closed.
+	Stock(ctx context.Context) (Stock, error)
+}
+
+// Stock takes bytes in. The next load that is finished keeps those that a record names, and removes the others.
+type Stock interface {
+	// PutBlob is that of a [Load]. What it took in is there for good once the stock is closed.
+	PutBlob(ctx context.Context, content io.Reader, size int64) (formats.Blob, error)
+	Close(ctx context.Context) error
+}
+
 // Settling is a load whose Finish may still give records their own paths, which something else had when they were put.
 type Settling interface {
 	Settled() []Settled

@@ -45,8 +45,7 @@ func (s *server) openMoves(ctx context.Context, g *gateway, issuer string) error
 	if _, err := g.openHome(ctx); err != nil {
 		return err
 	}
-	// An operator is where its statement says: none sends us elsewhere.
-	direct := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	direct := toPeers()
 	s.peers = &peer.Directory{Pins: g.pins}
 	s.issuer = issuer
 	s.visits = &peer.Clients{Own: string(signed.Statement.ID), URL: issuer, Signer: g.tokenSigner, Box: box, HTTP: direct}
@@ -115,6 +114,15 @@ func (s *server) senderOptions(g *gateway, own archive.Party) move.SenderOptions
 	}
 }
 
+// toPeers asks other operators. One is where its statement says: none sends us elsewhere. It speaks HTTP/1.1, since an instance
+// comes in large parts, each over a connection of its own, and HTTP/2 would cut them into frames and count every one.
+func toPeers() *http.Client {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, Protocols: &http.Protocols{}, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute,
+		MaxIdleConnsPerHost: 4, ReadBufferSize: 64 << 10}
+	transport.Protocols.SetHTTP1(true)
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
 func (s *server) append(ctx context.Context, events ...ledger.Event) error {
 	_, err := s.ledger.Append(ctx, events...)
 	return err
@@ -131,7 +139,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			}
 			return &move.Link{URL: peer.URL(from.Statement.Operator), Send: session.Send, Plain: s.visits.HTTP}, nil
 		},
-		Archive: func(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error) {
+		Archive: func(ctx context.Context, index string, await func(context.Context, string) error) (*archive.Archive, archive.Expectations, error) {
 			store, err := g.keys(ctx)
 			if err != nil {
 				return nil, archive.Expectations{}, err
@@ -144,7 +152,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			if err != nil {
 				return nil, expect, err
 			}
-			a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities})
+			a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities, Await: await})
 			return a, expect, err
 		},
 		Staging: staging(g), Follows: s.examine, Followed: s.followed,

@@ -84,20 +84,24 @@ func (w *writer) putSmall(ctx context.Context, content io.Reader, size int64) (f
 	if w.small == nil {
 		w.small = make([]byte, smallBlob+1)
 	}
-	data := w.small[:size+1]
-	n, err := io.ReadFull(content, data)
-	if err == nil || int64(n) != size {
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return formats.Blob{}, err
-		}
-		return formats.Blob{}, sizeDiffers(size)
-	}
-	if err != io.EOF && err != io.ErrUnexpectedEOF {
+	data, err := readSmall(content, size, w.small)
+	if err != nil {
 		return formats.Blob{}, err
 	}
-	data = data[:size]
 	blob := formats.Blob{SHA256: formats.HashOf(data), Size: size}
 	return blob, w.during(ctx, func() error { return w.keep(blob, data) })
+}
+
+// readSmall reads a small blob into a buffer that has room for a byte more.
+func readSmall(content io.Reader, size int64, buffer []byte) ([]byte, error) {
+	n, err := io.ReadFull(content, buffer[:size+1])
+	switch {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return nil, err
+	case err == nil || int64(n) != size:
+		return nil, sizeDiffers(size)
+	}
+	return buffer[:size], nil
 }
 
 func sizeDiffers(size int64) error {

@@ -32,6 +32,7 @@ type writer struct {
 	fault    error // of a commit, after which nothing can go on
 	broken   bool  // a statement of this transaction failed
 	whole    bool  // it is one transaction, however long it takes
+	eager    bool  // each change is a transaction of its own
 
 	position int64 // of the instance, as this transaction leaves it
 	used     int64
@@ -114,7 +115,7 @@ func (w *writer) during(ctx context.Context, do func() error) error {
 	if w.whole {
 		return nil
 	}
-	if w.writes >= batchWrites || w.bytes >= batchBytes {
+	if w.eager || w.writes >= batchWrites || w.bytes >= batchBytes {
 		return w.commit()
 	}
 	if w.tx != nil && w.clock == nil {

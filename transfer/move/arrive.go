@@ -161,10 +161,14 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 		now.Bytes = bytes
 		a.show(ctx, now)
 	}}
-	if err := fetch.run(ctx, packed.Files); err != nil {
+	files, err := fetch.begin(ctx, packed.Files)
+	if err != nil {
 		return packed, nil, err
 	}
-	report, err := a.loaded(ctx, n, packed)
+	report, err := a.loaded(ctx, n, packed, files)
+	if err := files.end(err == nil); err != nil {
+		return packed, nil, err
+	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRoom) {
 		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault) || errors.Is(err, transfer.ErrRefused)))
 	}
@@ -220,10 +224,15 @@ func (a *arrival) heal(n int, packed Packed, fault bool) error {
 	return err
 }
 
-// loaded verifies and loads what has come.
-func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.Report, error) {
-	index := filepath.Join(a.folder(a.ID, n), packed.Files[len(packed.Files)-1].Name)
-	came, expect, err := a.opt.Archive(ctx, index)
+// loaded verifies and loads what comes, while it comes.
+func (a *arrival) loaded(ctx context.Context, n int, packed Packed, files *coming) (*transfer.Report, error) {
+	index := packed.Files[len(packed.Files)-1].Name
+	for _, f := range packed.Files[max(len(packed.Files)-2, 0):] {
+		if err := files.await(ctx, f.Name); err != nil {
+			return nil, err
+		}
+	}
+	came, expect, err := a.opt.Archive(ctx, filepath.Join(a.folder(a.ID, n), index), files.await)
 	if err != nil {
 		return nil, err
 	}
@@ -231,12 +240,15 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.R
 	began := a.store.now()
 	step := transfer.Step("")
 	report, err := transfer.Import{
-		Archive: came, Expect: expect, Trusted: true, Tmp: a.opt.Tmp, Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
+		Archive: came, Expect: expect, Trusted: true, Early: true, Most: mostBytes(a.Detail.Plan), Tmp: a.opt.Tmp, Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
 		Target:  func(ctx context.Context) (operators.Target, error) { return a.opt.Staging.Target(ctx, a.ID, a.Person) },
 		Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append},
 		Observe: func(p transfer.Progress) {
 			if p.Step != step {
 				step, began = p.Step, a.store.now()
+			}
+			if files.fetching() {
+				return // that is what takes its time
 			}
 			a.show(ctx, Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
 		},

@@ -358,9 +358,7 @@ func (o *operator) receiverOptions(p *process) move.ReceiverOptions {
 		Connect: func(ctx context.Context, from *statement.Signed, tokens string) (*move.Link, error) {
 			return o.connect(p, string(from.Statement.ID), tokens), p.point()
 		},
-		Archive: func(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error) {
-			return o.open(ctx, index)
-		},
+		Archive: o.open,
 		Staging: o.staging(p),
 		Room: func(ctx context.Context, person string) (int64, bool, error) {
 			i, err := o.home.Instance(ctx, person)
@@ -402,7 +400,7 @@ func (o *operator) connect(p *process, to, tokens string) *move.Link {
 	}}
 }
 
-func (o *operator) open(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error) {
+func (o *operator) open(ctx context.Context, index string, await func(context.Context, string) error) (*archive.Archive, archive.Expectations, error) {
 	identities, err := o.keys.Identities(ctx)
 	if err != nil {
 		return nil, archive.Expectations{}, err
@@ -417,7 +415,7 @@ func (o *operator) open(ctx context.Context, index string) (*archive.Archive, ar
 			return nil, archive.Expectations{}, err
 		}
 	}
-	a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities})
+	a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities, Await: await})
 	return a, archive.Expectations{Judge: archive.JudgeBy(pins), Recipient: o.id, Now: o.clock()}, err
 }
 
