@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,6 +48,40 @@ func TestResumeTransfersAtMost16MiB(t *testing.T) {
 	if again := b.weather.bytes.Load() - 48_000_000; again > 16<<20 || again < 0 {
 		t.Errorf("%d bytes were transferred besides the archive", again)
 	}
+}
+
+// TestBlobsAreStoredWhileTheRestIsFetched holds the last volume up until what came before is stored where the instance comes to
+// be. Nothing else of it is there by then.
+func TestBlobsAreStoredWhileTheRestIsFetched(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p, noise(6, 40_000_000), noise(7, 40_000_000), noise(8, 1_000_000))
+	count := func(table string) (n int) {
+		if err := b.DB.Read.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	records := count("home_record")
+	var once sync.Once
+	b.weather.set(func(r *http.Request) fate {
+		if strings.Contains(r.URL.Path, "/archives/0/archive-0003.tar") {
+			once.Do(func() {
+				for end := time.Now().Add(20 * time.Second); count("home_blob") == 0; time.Sleep(5 * time.Millisecond) {
+					if time.Now().After(end) {
+						t.Error("nothing is stored before everything has come")
+						return
+					}
+				}
+				if n := count("home_record"); n != records {
+					t.Errorf("%d records are there before everything is known to be sound", n-records)
+				}
+			})
+		}
+		return fair
+	})
+	begins(t, p, a, b).arrives()
+	once.Do(func() { t.Error("there was no third volume") })
 }
 
 // TestThroughAProxyOf10MB moves through something that lets bodies of 10 MB through at the most, and that cuts whatever takes

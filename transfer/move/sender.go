@@ -68,7 +68,7 @@ type SenderOptions struct {
 const (
 	defaultFence  = 10 * time.Minute
 	defaultRetain = 30 * 24 * time.Hour
-	volumeSize    = 64 << 20
+	volumeSize    = 32 << 20
 	challenged    = 5 // blobs that the destination has to show
 )
 
