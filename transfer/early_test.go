@@ -89,7 +89,9 @@ func TestEarlyWaitsWhereItMust(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	plain := func(context.Context) (operators.Target, error) { return struct{ operators.Target }{there.Target()}, nil }
+	plain := func(context.Context) (operators.Target, error) {
+		return struct{ operators.Target }{there.Target()}, nil
+	}
 	report, err := transfer.Import{Archive: opened, Target: plain, Early: true, Most: 1, Tmp: t.TempDir()}.Run(t.Context())
 	if err != nil || report.Lost() > 0 {
 		t.Fatalf("%+v, %v", report, err)
