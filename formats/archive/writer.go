@@ -83,7 +83,7 @@ type tagLine struct {
 
 const (
 	defaultVolume = 1 << 30
-	sortMemory    = 4 << 20
+	sortMemory    = 2 << 20
 )
 
 // ErrBytes is returned for bytes that are not those of their record.

@@ -11,7 +11,7 @@ import (
 )
 
 // stockBytes is how many bytes of small blobs are gathered before they are written.
-const stockBytes = 4 << 20
+const stockBytes = 2 << 20
 
 // stock takes in bytes that come as fast as a network brings them. It therefore has no transaction open while it waits for
 // them: on SQLite nobody else could write meanwhile.

@@ -220,9 +220,8 @@ func (d *download) parts(ctx context.Context, f File, parts []int64, out, list *
 	next := make(chan int64)
 	for range min(atOnce, len(parts)) {
 		under.Go(func() {
-			buffer := make([]byte, min(chunk, f.Size))
 			for from := range next {
-				if err := d.part(ctx, f, from, buffer[:min(chunk, f.Size-from)], out, list, &mu); err != nil {
+				if err := d.part(ctx, f, from, min(chunk, f.Size-from), out, list, &mu); err != nil {
 					stop(err)
 				}
 			}
@@ -245,23 +244,20 @@ func (d *download) parts(ctx context.Context, f File, parts []int64, out, list *
 const leastProgress = 16 << 10
 
 // part fetches one part, and then writes down that it has come.
-func (d *download) part(ctx context.Context, f File, from int64, buffer []byte, out, list *os.File, mu *sync.Mutex) error {
+func (d *download) part(ctx context.Context, f File, from, size int64, out, list *os.File, mu *sync.Mutex) error {
 	// Something in between may cut each answer after some time or some bytes: what came of it is not asked for again.
-	for done := 0; done < len(buffer); {
-		came, err := d.link.part(ctx, d.id, d.n, f.Name, from+int64(done), buffer[done:])
-		if done += came; err != nil && (came < leastProgress || ctx.Err() != nil) {
+	for at, end := from, from+size; at < end; {
+		came, err := d.link.part(ctx, d.id, d.n, f.Name, at, end-at, io.NewOffsetWriter(out, at))
+		if at += came; err != nil && (came < leastProgress || ctx.Err() != nil || !errors.Is(err, ErrUnreachable)) {
 			return err
 		}
-	}
-	if _, err := out.WriteAt(buffer, from); err != nil {
-		return err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if _, err := list.Write(binary.BigEndian.AppendUint64(nil, uint64(from))); err != nil {
 		return err
 	}
-	d.told(int64(len(buffer)))
+	d.told(size)
 	return nil
 }
 

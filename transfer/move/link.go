@@ -215,12 +215,11 @@ func (l *Link) receipt(ctx context.Context, id string) (r Receipt, err error) {
 	return r, l.plain(ctx, l.at(id, "receipt"), &r)
 }
 
-// part reads a part of a file into a buffer, and returns how much of it came: that is good also where an error says that it
-// is not all.
-func (l *Link) part(ctx context.Context, id string, n int, name string, from int64, into []byte) (int, error) {
+// part writes a part of a file, as many bytes of it as came: those are good also where an error says that it is not all.
+func (l *Link) part(ctx context.Context, id string, n int, name string, from, size int64, into io.Writer) (came int64, err error) {
 	ctx, stop := context.WithTimeout(ctx, requestTime)
 	defer stop()
-	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, from+int64(len(into))-1)}, "Accept-Encoding": {"identity"}}
+	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, from+size-1)}, "Accept-Encoding": {"identity"}}
 	response, err := l.send(ctx, http.MethodGet, l.at(id, "archives", strconv.Itoa(n), name), header, nil)
 	if err != nil {
 		return 0, err
@@ -228,10 +227,10 @@ func (l *Link) part(ctx context.Context, id string, n int, name string, from int
 	defer response.Body.Close()
 	switch {
 	case response.StatusCode == http.StatusPartialContent:
-		if want := fmt.Sprintf("bytes %d-%d/", from, from+int64(len(into))-1); !strings.HasPrefix(response.Header.Get("Content-Range"), want) {
+		if want := fmt.Sprintf("bytes %d-%d/", from, from+size-1); !strings.HasPrefix(response.Header.Get("Content-Range"), want) {
 			return 0, fmt.Errorf("%w: it sends %q, not %s", ErrAnswer, response.Header.Get("Content-Range"), want)
 		}
-	case response.StatusCode == http.StatusOK && from == 0 && response.ContentLength == int64(len(into)):
+	case response.StatusCode == http.StatusOK && from == 0 && response.ContentLength == size:
 	default:
 		text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 		if err == nil && response.StatusCode < http.StatusBadRequest {
@@ -242,9 +241,21 @@ func (l *Link) part(ctx context.Context, id string, n int, name string, from int
 		}
 		return 0, problemOf(response.StatusCode, text)
 	}
-	came, err := io.ReadFull(response.Body, into)
-	if err != nil {
-		err = fmt.Errorf("%w: %s was cut: %w", ErrUnreachable, name, err)
+	return copyPart(into, response.Body, size, name)
+}
+
+// copyPart writes what comes in pieces that are larger than those in which TLS brings it.
+func copyPart(into io.Writer, body io.Reader, size int64, name string) (came int64, err error) {
+	piece := make([]byte, min(size, 256<<10))
+	for came < size {
+		n, cut := io.ReadFull(body, piece[:min(int64(len(piece)), size-came)])
+		if _, err := into.Write(piece[:n]); err != nil {
+			return came, err
+		}
+		came += int64(n)
+		if cut != nil {
+			return came, fmt.Errorf("%w: %s was cut: %w", ErrUnreachable, name, cut)
+		}
 	}
-	return came, err
+	return came, nil
 }
