@@ -103,6 +103,39 @@ func TestThroughAProxyOf10MB(t *testing.T) {
 	begins(t, p, a, b).arrives()
 }
 
+// TestThroughAProxyThatCutsByTheClock moves over a slow link through something that cuts each answer after a while, long before a
+// part of 4 MiB is through: as one that cuts after 30 seconds does on a line of 1 Mbit/s.
+func TestThroughAProxyThatCutsByTheClock(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p, noise(4, 9_000_000))
+	var cuts atomic.Int64
+	b.weather.lie(func(_ *http.Request, w *http.Response) {
+		w.Body = &clocked{ReadCloser: w.Body, until: time.Now().Add(200 * time.Millisecond), cuts: &cuts}
+	})
+	begins(t, p, a, b).arrives()
+	if cuts.Load() < 5 {
+		t.Errorf("only %d answers were cut", cuts.Load())
+	}
+}
+
+// clocked is an answer that comes slowly, and is cut after a time.
+type clocked struct {
+	io.ReadCloser
+	until time.Time
+	cuts  *atomic.Int64
+}
+
+func (c *clocked) Read(p []byte) (int, error) {
+	if time.Now().After(c.until) {
+		c.cuts.Add(1)
+		return 0, errWeather
+	}
+	n, err := c.ReadCloser.Read(p[:min(len(p), 16<<10)])
+	time.Sleep(time.Duration(n) * 100 * time.Nanosecond) // 10 MB/s
+	return n, err
+}
+
 // whenLonger breaks down where there is more to read.
 type whenLonger struct{ io.Reader }
 
