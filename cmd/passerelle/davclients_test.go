@@ -337,6 +337,53 @@ func TestCadaver(t *testing.T) {
 	}
 }
 
+// TestDavfs works in a home as in any folder of the machine: davfs2 mounts it, which locks what it writes.
+func TestDavfs(t *testing.T) {
+	w := newWorker(t, "mount.davfs")
+	dir := t.TempDir()
+	at, conf, secrets := filepath.Join(dir, "home"), filepath.Join(dir, "davfs2.conf"), filepath.Join(dir, "secrets")
+	settings := fmt.Sprintf("secrets %s\ndelay_upload 0\nask_auth 0\ndir_refresh 0\nfile_refresh 0\ngui_optimize 0\n", secrets)
+	if err := errors.Join(os.Mkdir(at, 0o700), os.WriteFile(conf, []byte(settings), 0o600),
+		os.WriteFile(secrets, fmt.Appendf(nil, "%s/dav/files/ alice %s\n", w.g.url, w.password), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount.davfs", "-o", "conf="+conf, w.g.url+"/dav/files/", at).CombinedOutput(); err != nil {
+		t.Skipf("davfs2 cannot mount here, for which it needs /dev/fuse: %v: %s", err, out)
+	}
+	mounted := true
+	unmount := func() {
+		if mounted {
+			if out, err := exec.Command("umount", at).CombinedOutput(); err != nil { // which waits until all is sent
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+		mounted = false
+	}
+	t.Cleanup(func() {
+		unmount()
+		left, _ := filepath.Glob("/var/cache/davfs2/*" + strings.ReplaceAll(strings.Trim(at, "/"), "/", "-") + "*") // it has no other place for root
+		for _, name := range left {
+			os.RemoveAll(name)
+		}
+	})
+	in := func(name string) string { return filepath.Join(at, name) }
+	large := bytes.Repeat([]byte("0123456789abcdef"), 200_000)
+	if err := errors.Join(os.Mkdir(in("lettres"), 0o700), os.WriteFile(in("lettres/été.txt"), []byte("first"), 0o600), os.WriteFile(in("large"), large, 0o600),
+		os.WriteFile(in("lettres/été.txt"), []byte("second"), 0o600), os.Rename(in("lettres/été.txt"), in("été 2.txt")),
+		os.WriteFile(in("gone"), []byte("x"), 0o600), os.Remove(in("gone")), os.Remove(in("lettres"))); err != nil {
+		t.Fatal(err)
+	}
+	unmount()
+	for name, want := range map[string]string{"%C3%A9t%C3%A9%202.txt": "second", "large": string(large)} {
+		if answer, got := w.ask("GET", "/dav/files/"+name, ""); answer.StatusCode != http.StatusOK || got != want {
+			t.Errorf("%s: %s, %d bytes", name, answer.Status, len(got))
+		}
+	}
+	if _, list := w.ask("PROPFIND", "/dav/files/", "", "Depth", "1"); strings.Contains(list, "lettres") || strings.Contains(list, "gone") {
+		t.Error("something is left:", list)
+	}
+}
+
 // refusedByLitmus are the tests of litmus that want dead properties, which are not kept: an archive has no place for them.
 var refusedByLitmus = map[string]bool{"propset": true, "propmanyns": true, "propget": true, "owner_modify": true}
 
