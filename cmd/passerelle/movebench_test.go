@@ -15,6 +15,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
+	"github.com/passerelle-cloud/passerelle/operators"
 	"github.com/passerelle-cloud/passerelle/operators/example"
 	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
@@ -80,19 +81,32 @@ func (s *bench) carried(b *testing.B) (cost, time.Duration) {
 // moved is what a move took.
 type moved struct {
 	cpu, wall, fence    time.Duration
+	second              time.Duration // for what changed while everything was copied; as exactly as one looks, every 150 ms or so
 	source, destination cost
 	pending             int
 }
 
-func (s *bench) moves(b *testing.B, certificate, key string) (m moved) {
+func (s *bench) moves(b *testing.B, certificate, key string) moved {
 	b.Helper()
 	remove(b, s.in("a.index"))
-	p := &pair{from: s.fresh(b, "a"), to: s.fresh(b, "b"), fromURL: "https://127.0.0.1:" + freePort(b), toURL: "https://127.0.0.1:" + freePort(b),
-		flags: []string{"--tls-cert", certificate, "--tls-key", key}}
+	p := s.pair(b, certificate, key)
 	archive := filepath.Join(s.fresh(b, "out"), "x")
 	mustCall(b, "--data", b.TempDir(), "export", "--from", "dir:"+s.in("tree"), "--out", archive)
 	mustCall(b, "--data", p.from, "import", "--to", "home:alice", archive+indexSuffix)
 	remove(b, s.in("out"))
+	return s.follow(b, p, true)
+}
+
+// pair is two gateways with TLS, of which the first has nothing yet.
+func (s *bench) pair(b *testing.B, certificate, key string) *pair {
+	b.Helper()
+	return &pair{from: s.fresh(b, "a"), to: s.fresh(b, "b"), fromURL: "https://127.0.0.1:" + freePort(b), toURL: "https://127.0.0.1:" + freePort(b),
+		flags: []string{"--tls-cert", certificate, "--tls-key", key}}
+}
+
+// follow moves alice, who writes all the time or not at all.
+func (s *bench) follow(b *testing.B, p *pair, writing bool) (m moved) {
+	b.Helper()
 	p.acquaint(b)
 	source, destination := p.serve(b, p.from), p.serve(b, p.to)
 	before := taken(b, source).plus(taken(b, destination))
@@ -102,10 +116,20 @@ func (s *bench) moves(b *testing.B, certificate, key string) (m moved) {
 	command.cmd.Wait()
 	ctx, stop := context.WithCancel(b.Context())
 	written := make(chan int, 1)
-	go func() { written <- s.writes(ctx, p.from) }()
-	var fenced time.Time
+	if writing {
+		go func() { written <- s.writes(ctx, p.from) }()
+	} else {
+		written <- 0
+	}
+	var fenced, checked time.Time
 	for {
 		a := p.status(b)
+		if a.Stage == move.Copied && a.Progress.Archive == 0 {
+			checked = time.Now()
+		}
+		if a.Stage == move.CaughtUp && m.second == 0 && !checked.IsZero() {
+			m.second = time.Since(checked)
+		}
 		if fenced.IsZero() && (a.Stage == move.Fenced || a.Stage == move.Accepted) {
 			fenced = a.Changed
 		}
@@ -125,6 +149,74 @@ func (s *bench) moves(b *testing.B, certificate, key string) (m moved) {
 	source.stop(b)
 	destination.stop(b)
 	return m
+}
+
+// BenchmarkMoveGrowth moves instances of more and more records, of which a tenth has a file, while nobody writes: how the cost
+// grows, and what a second pass costs that finds nothing new.
+func BenchmarkMoveGrowth(b *testing.B) {
+	certificate, key, _ := selfSigned(b)
+	b.Setenv("SSL_CERT_FILE", certificate)
+	for _, records := range []int{1000, 10_000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(records), func(b *testing.B) {
+			if testing.Short() && records > 10_000 {
+				b.Skip("short")
+			}
+			s := &bench{dir: b.TempDir()}
+			for b.Loop() {
+				p := s.pair(b, certificate, key)
+				s.fill(b, p.from, records)
+				m := s.follow(b, p, false)
+				b.ReportMetric(float64(m.cpu.Microseconds())/float64(records), "cpu-us/record")
+				b.ReportMetric(m.wall.Seconds(), "wall-s")
+				b.ReportMetric(float64(m.source.peak)/(1<<20), "MiB-source")
+				b.ReportMetric(float64(m.destination.peak)/(1<<20), "MiB-destination")
+				b.ReportMetric(m.second.Seconds(), "second-pass-s")
+				b.ReportMetric(m.fence.Seconds(), "fence-s")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// fill gives alice so many records: contacts, and small files.
+func (s *bench) fill(b *testing.B, data string, records int) {
+	b.Helper()
+	mustCall(b, "--data", data, "person", "add", "alice")
+	db, err := sqldb.Open(b.Context(), filepath.Join(data, "passerelle.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	h, err := home.Open(b.Context(), db, filepath.Join(data, "blobs"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	i, err := h.Instance(b.Context(), "alice")
+	if err != nil {
+		b.Fatal(err)
+	}
+	load, err := i.Target().Load(b.Context(), operators.Origin{Series: "fill", Time: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := range records {
+		r := formats.Record{ID: fmt.Sprint("r", n), Dataset: formats.Contacts, Kind: formats.KindCard,
+			Body: fmt.Appendf(nil, `{"@type":"Card","version":"1.0","uid":"r%d","name":{"full":"Somebody %d"},"emails":{"e":{"address":"somebody.%d@example.org"}}}`, n, n, n)}
+		if n%10 == 0 {
+			text := strings.Repeat(fmt.Sprint("line ", n, "\n"), 100)
+			blob, err := load.PutBlob(b.Context(), strings.NewReader(text), int64(len(text)))
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Dataset, r.Kind, r.Path, r.Modified, r.Blob, r.Body = formats.Files, formats.KindFile, formats.Tree.Place(fmt.Sprint("d", n/1000, "/", n)), time.Now(), &blob, json.RawMessage(`{}`)
+		}
+		if out, err := load.PutRecord(b.Context(), r); err != nil || out.Result != operators.Stored {
+			b.Fatalf("%+v %v", out, err)
+		}
+	}
+	if err := load.Finish(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // writes writes as somebody does who works with many programs, until nothing can be written any more.
