@@ -29,6 +29,8 @@ type Import struct {
 	Claimed func(*archive.Claims) error
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
+	// Whole refuses an archive that leaves out bytes which the target does not have. Otherwise the report lists their records.
+	Whole bool
 	// Seen is shown each record that was loaded, or was there already; nil: nobody is.
 	Seen    func(formats.Record)
 	Tmp     string // folder for temporary files, "" for the system's
@@ -165,7 +167,11 @@ func follows(ctx context.Context, target operators.Target, origin operators.Orig
 func (i Import) load(ctx context.Context, verified *archive.Verified, load operators.Load, report *Report) error {
 	total := verified.Report.Claims.Totals()
 	progress := Progress{Step: Loading, TotalRecords: total.Records, TotalBytes: total.Bytes}
-	err := verified.Blobs(ctx, func(blob formats.Blob, content io.Reader) error {
+	lacking, err := i.lacking(ctx, verified, load)
+	if err != nil {
+		return err
+	}
+	err = verified.Blobs(ctx, func(blob formats.Blob, content io.Reader) error {
 		if err := putBlob(ctx, load, blob, content); err != nil {
 			return err
 		}
@@ -181,7 +187,7 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, load opera
 			if err != nil {
 				return err
 			}
-			outcome, err := load.PutRecord(ctx, record)
+			outcome, err := lacking.put(ctx, load, record)
 			if err != nil {
 				return fmt.Errorf("%s/%s: %w", record.Dataset, record.ID, err) // no path, which is the person's: it may be logged
 			}
