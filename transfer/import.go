@@ -171,6 +171,9 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, load opera
 	if err != nil {
 		return err
 	}
+	if left := verified.Report.Claims.LeftOut; left != nil {
+		progress.TotalBytes -= left.Bytes
+	}
 	err = verified.Blobs(ctx, func(blob formats.Blob, content io.Reader) error {
 		if err := putBlob(ctx, load, blob, content); err != nil {
 			return err

@@ -213,13 +213,13 @@ func (a *arrival) offer(ctx context.Context) (bool, error) {
 }
 
 func (a *arrival) offerAll(ctx context.Context) error {
-	most := mostBlobs(a.Detail.Plan)
+	most, began, listed := mostBlobs(a.Detail.Plan), a.store.now(), int64(0)
 	for after, more := (formats.Hash{}), true; more; {
 		page, err := a.link.blobs(ctx, a.ID, after)
 		if err != nil || len(page.Blobs) == 0 {
 			return err
 		}
-		if most -= int64(len(page.Blobs)); most < 0 {
+		if listed += int64(len(page.Blobs)); listed > most {
 			return fmt.Errorf("%w: it lists many more blobs than it announced", ErrAnswer)
 		}
 		taken, err := a.opt.Staging.Take(ctx, a.ID, a.Person, page.Blobs)
@@ -231,6 +231,7 @@ func (a *arrival) offerAll(ctx context.Context) error {
 				return err
 			}
 		}
+		a.show(ctx, Progress{Step: Taking, Records: listed, TotalRecords: a.Detail.Plan.Total.Files, Began: began})
 		after, more = page.Blobs[len(page.Blobs)-1].SHA256, page.More
 	}
 	return nil

@@ -267,8 +267,10 @@ func (p Progress) Left(now time.Time) time.Duration {
 	return time.Duration(float64(took) * float64(total-done) / float64(done))
 }
 
-// Fetching is the step in which an archive comes; Packing that in which the source makes it.
+// Fetching is the step in which an archive comes; Packing that in which the source makes it. Before them is Taking, of what the
+// person has here already.
 const (
+	Taking   transfer.Step = "taking"
 	Packing  transfer.Step = "packing"
 	Fetching transfer.Step = "fetching"
 	Merging  transfer.Step = "merging"
