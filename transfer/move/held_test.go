@@ -415,7 +415,7 @@ func (o *operator) stayed(person string, texts map[string]string) {
 
 // TestKilledWhileItIsTaken kills either side again and again while somebody moves to where they have some of it.
 func TestKilledWhileItIsTaken(t *testing.T) {
-	const every = 7
+	const every = 5
 	a, b := pair(t)
 	for _, dies := range []*operator{a, b} {
 		for first := range int64(every) {
