@@ -135,6 +135,12 @@ type Examining interface {
 	Examine(ctx context.Context, after Position) (int, error)
 }
 
+// Listing is a source that lists the bytes that its records name, without reading any of them.
+type Listing interface {
+	// Blobs returns, in the order of their hashes and each once, the blobs after one, at most so many.
+	Blobs(ctx context.Context, after formats.Hash, most int) ([]formats.Blob, error)
+}
+
 // Stated is a source, or a load, that lists the state of every record without reading them: in the order of the
 // bytes of dataset, then id. A load lists what its series brought, as the series knows it.
 type Stated interface {

@@ -41,6 +41,9 @@ type Export struct {
 	// the other part can show that the archive is theirs.
 	RecoveryKey string
 
+	// Held reports whether the recipient holds the bytes of a blob already: a full export leaves those out; nil: of none.
+	Held func(formats.Hash) bool
+
 	Since *Previous // the archive of which this one is the next; nil: a full export, which begins a series
 
 	Codecs  []formats.Codec
@@ -174,7 +177,7 @@ func (e Export) options(ctx context.Context, d operators.Description) (archive.O
 	}
 	options := archive.Options{
 		Out: e.Out, VolumeSize: e.VolumeSize, Zstd: e.Zstd, Recipients: e.Recipients,
-		Signer: e.Signer, Statement: e.Statement, Owner: d.Owner, Locale: d.Locale, Codecs: e.Codecs, Schemas: e.Schemas,
+		Signer: e.Signer, Statement: e.Statement, Owner: d.Owner, Locale: d.Locale, Codecs: e.Codecs, Schemas: e.Schemas, Held: e.Held,
 	}
 	if e.Since == nil {
 		options.Claims = claims

@@ -34,6 +34,8 @@ type Import struct {
 	Most int64
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
+	// Whole refuses an archive that leaves out bytes which the target does not have. Otherwise the report lists their records.
+	Whole bool
 	// Seen is shown each record that was loaded, or was there already; nil: nobody is.
 	Seen    func(formats.Record)
 	Tmp     string // folder for temporary files, "" for the system's
@@ -207,8 +209,15 @@ func follows(ctx context.Context, target operators.Target, origin operators.Orig
 func (i Import) load(ctx context.Context, verified *archive.Verified, stored bool, load operators.Load, report *Report) error {
 	total := verified.Report.Claims.Totals()
 	progress := Progress{Step: Loading, TotalRecords: total.Records, TotalBytes: total.Bytes}
+	lacking, err := i.lacking(ctx, verified, load)
+	if err != nil {
+		return err
+	}
+	if left := verified.Report.Claims.LeftOut; left != nil {
+		progress.TotalBytes -= left.Bytes
+	}
 	if stored {
-		progress.Bytes = total.Bytes
+		progress.Bytes = progress.TotalBytes
 	} else if err := i.blobs(ctx, verified, load, &progress); err != nil {
 		return err
 	}
@@ -217,7 +226,7 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, stored boo
 			if err != nil {
 				return err
 			}
-			outcome, err := load.PutRecord(ctx, record)
+			outcome, err := lacking.put(ctx, load, record)
 			if err != nil {
 				return fmt.Errorf("%s/%s: %w", record.Dataset, record.ID, err) // no path, which is the person's: it may be logged
 			}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,35 @@ func TestMoveCommand(t *testing.T) {
 	a.stop(t)
 	b.stop(t)
 	p.same(t)
+}
+
+// TestMoveToWhereItIsAlready moves somebody who has all of it at the destination already: the list is asked for with the token that
+// the move has, nothing is there twice, and nothing that is large has come over.
+func TestMoveToWhereItIsAlready(t *testing.T) {
+	p := newPair(t)
+	loaded(t, p.to)
+	a, b := p.serve(t, p.from), p.serve(t, p.to)
+	m := p.brings(t)
+	if err := m.cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, m.said.all.String())
+	}
+	a.stop(t)
+	b.stop(t)
+	p.same(t)
+	log := mustCall(t, "--data", p.from, "log", "show", "--person", "alice", "--count", "500")
+	sum := func(event string) (bytes int64) {
+		for _, found := range regexp.MustCompile(event+`.*"bytes":(\d+)`).FindAllStringSubmatch(log, -1) {
+			n, err := strconv.ParseInt(found[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes += n
+		}
+		return bytes
+	}
+	if sent, all := sum("access.finished"), sum("export.finished"); sent == 0 || sent > all/2 { // records travel, in several forms
+		t.Errorf("%d bytes were sent, of an instance of %d", sent, all)
+	}
 }
 
 // TestMoveKilled kills either gateway again and again while somebody moves: nothing is lost, and it ends.

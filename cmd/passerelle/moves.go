@@ -197,6 +197,8 @@ func staging(g *gateway) move.Staging {
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
+		Owns:    g.home.Owns,
+		Take:    g.home.Take,
 		Adopt:   g.home.Adopt,
 		Release: g.home.Release,
 		Into: func(ctx context.Context, person string) (operators.Target, error) {

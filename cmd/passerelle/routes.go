@@ -56,6 +56,8 @@ func (s *server) routes() http.Handler {
 	moves := api.Moves{API: s.data, Sender: s.sender}
 	mux.HandleFunc("POST /moves", moves.Begin)
 	mux.HandleFunc("GET /moves/{id}", moves.Standing)
+	mux.HandleFunc("GET /moves/{id}/blobs", moves.Blobs)
+	mux.HandleFunc("PUT /moves/{id}/blobs", moves.Spare)
 	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
 	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)
 	mux.HandleFunc("PUT /moves/{id}/fence", moves.Fence)

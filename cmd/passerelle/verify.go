@@ -101,6 +101,10 @@ func sayReport(out io.Writer, name string, r *archive.Report) {
 		fmt.Fprintln(out, "It was unpacked, or packed again by another program; its contents are what was signed.")
 	}
 	sayTrust(out, r.Signer)
+	if l := r.Claims.LeftOut; l != nil {
+		fmt.Fprintf(out, "It is not whole for anybody else: the bytes of %s (%s) are not in it, because %s, for which it was made, had them.\n",
+			plural(int(l.Blobs), "different file"), size(l.Bytes), r.Claims.Recipient.ID)
+	}
 	if n := len(r.Claims.Omissions); n > 0 {
 		fmt.Fprintf(out, "Its source left out, or changed, %s: see passerelle inspect.\n", plural(n, "thing"))
 	}

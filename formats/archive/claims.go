@@ -27,8 +27,9 @@ type Claims struct {
 	Source    Party              `json:"source"`
 	Recipient *Party             `json:"recipient"` // null: the person
 	Created   time.Time          `json:"created"`
-	Expires   *time.Time         `json:"expires,omitempty"` // only where the recipient is an operator
-	Datasets  []DatasetClaim     `json:"datasets"`          // of this archive, in the order of formats.Datasets
+	Expires   *time.Time         `json:"expires,omitempty"`  // only where the recipient is an operator
+	Datasets  []DatasetClaim     `json:"datasets"`           // of this archive, in the order of formats.Datasets
+	LeftOut   *LeftOut           `json:"left_out,omitempty"` // what the recipient holds already; absent: nothing
 	Omissions []formats.Omission `json:"omissions"`
 	Ledger    *string            `json:"ledger"`    // the source's log checkpoint at that time, if it keeps a log
 	Snapshot  int64              `json:"snapshot"`  // position in the source's change feed
@@ -102,7 +103,7 @@ func (c *Claims) validate() error {
 		}
 		seen[d.Dataset] = true
 	}
-	return nil
+	return c.leftOutRight()
 }
 
 // dataset returns the claim about d, zero if the archive holds none of it.

@@ -32,8 +32,15 @@ const bagRoot = "alice-martin-2026-11-23-0/"
 // unpack packs items and returns the files of the bag.
 func unpack(t testing.TB, items []item) []bagFile {
 	t.Helper()
+	return unpackAs(t, testOptions(""), items)
+}
+
+// unpackAs is unpack with other options.
+func unpackAs(t testing.TB, opts Options, items []item) []bagFile {
+	t.Helper()
 	dir := t.TempDir()
-	sealed := pack(t, testOptions(filepath.Join(dir, "a")), items)
+	opts.Out = filepath.Join(dir, "a")
+	sealed := pack(t, opts, items)
 	f, err := os.Open(filepath.Join(dir, sealed.Volumes[0].Name))
 	if err != nil {
 		t.Fatal(err)

@@ -326,17 +326,22 @@ func (c *check) readRecord(count *DatasetClaim, record *formats.Record, line []b
 	return c.states.Add(c.line)
 }
 
-// blobsMatch checks that every blob that a record names is there and that none is there for nothing. A delta leaves
-// out the blobs that the receiver has.
+// blobsMatch checks that every blob that a record names is there, unless the claims say that some were left out, and that none
+// is there for nothing. A delta leaves out the blobs that the receiver has.
 func (c *check) blobsMatch(delta bool) error {
-	return merge(keyed(c.named.Sorted()), keyed(c.held.Sorted()), func(named, held [][]byte) {
+	var broken error
+	err := merge(keyed(c.named.Sorted()), keyed(c.held.Sorted()), func(named, held [][]byte) {
 		switch name := keyOf(append(named, held...)[0]); {
+		case len(held) == 0 && c.Report.Claims.LeftOut != nil:
+			broken = errors.Join(broken, c.absent(name))
 		case len(held) == 0 && !delta:
 			c.Report.faultf("blob", "", "a record names a blob %.64s… that is not there", name)
 		case len(named) == 0:
 			c.Report.faultf("blob", "", "a blob %.64s… is there that no record names", name)
 		}
 	})
+	c.leftOutAddsUp()
+	return errors.Join(err, broken)
 }
 
 // keyed turns blob keys, which may hold any byte, into lines whose key is hexadecimal.

@@ -15,10 +15,10 @@ func readme(opts *Options, root string) ([]byte, error) {
 	}
 	facts := struct {
 		Owner, Source, Date, Folder string
-		Delta                       bool
+		Delta, Lacks                bool
 	}{
 		foldless(opts.Owner), foldless(cmpName(opts.Claims.Source)), opts.Claims.Created.UTC().Format(time.DateOnly),
-		strings.TrimSuffix(root, "/"), opts.Claims.Sequence > 0,
+		strings.TrimSuffix(root, "/"), opts.Claims.Sequence > 0, opts.Held != nil,
 	}
 	var buf bytes.Buffer
 	text := strings.Join(order, "\n"+strings.Repeat("-", 78)+"\n\n")
@@ -43,6 +43,9 @@ What is where
   data/<dataset>/records.ndjson
                         everything again, without any loss: one JSON record a line; schemas/ explains them
   claims.json           what the operator states: counts, what was left out and why, for whom it was made
+{{- if .Lacks}}
+                        left_out in it counts files whose bytes are not here, since its recipient held them already
+{{- end}}
   A file whose name could harm some system is stored as ~passerelle~...; its true name is in its record.
 
 Check that nothing was changed (in a terminal, in this folder)
@@ -70,6 +73,9 @@ Où trouver quoi
   data/<dataset>/records.ndjson
                         tout, sans aucune perte : un enregistrement JSON par ligne, expliqué dans schemas/
   claims.json           ce que l'opérateur déclare : nombres, ce qui manque et pourquoi, pour qui c'est fait
+{{- if .Lacks}}
+                        left_out y compte les fichiers dont le contenu n'est pas ici : le destinataire l'avait déjà
+{{- end}}
   Un fichier dont le nom pourrait nuire à un système est rangé sous ~passerelle~... ; son vrai nom est dans
   son enregistrement.
 

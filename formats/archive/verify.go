@@ -43,6 +43,7 @@ type Verified struct {
 	dir     string
 	records map[formats.Dataset]*spool
 	blobs   *spool // hash and size of each blob, in the order in which they are carried
+	leftOut *spool // and of those that are not, see [Verified.LeftOut]; nil: there are none
 }
 
 // Close removes the temporary files.
@@ -101,6 +102,7 @@ type check struct {
 	kept    map[string][]byte       // the small ones whose contents matter
 	counts  map[formats.Dataset]*DatasetClaim
 	payload formats.Count
+	absents LeftOut // blobs that are not there although records name them
 
 	digest hash.Hash
 	buf    []byte

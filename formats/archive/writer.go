@@ -38,6 +38,8 @@ type Options struct {
 
 	Codecs  []formats.Codec // open formats to add beside the records
 	Schemas fs.FS           // JSON Schemas of the bodies, to explain the records
+	// Held reports whether the recipient holds the bytes of a blob already, which a full archive then leaves out; nil: of none.
+	Held func(formats.Hash) bool
 	// States lists the whole instance where the archive is a delta; for sequence 0 it is computed from the records.
 	States func() iter.Seq2[formats.State, error]
 }
@@ -64,7 +66,7 @@ type Writer struct {
 	spools   map[formats.Dataset]*spool
 	counts   map[formats.Dataset]*DatasetClaim
 	states   *extsort.Sorter
-	blobs    map[formats.Hash]bool // of a delta: carried already
+	blobs    map[formats.Hash]bool // of a delta: carried already; of a full archive: left out
 	names    map[uint64]struct{}   // hashes of the stored paths
 	seed     maphash.Seed
 
@@ -159,16 +161,18 @@ func (w *Writer) begin() (err error) {
 }
 
 // Add writes a record and the bytes of its blob. A blob of unknown hash is hashed on the way; one whose bytes are not
-// what the record says is an error. In a delta, content may be nil where the receiver has the blob already.
+// what the record says is an error. In a delta, content may be nil where the receiver has the blob already. Bytes that
+// the recipient holds are not read.
 func (w *Writer) Add(record formats.Record, content func() (io.ReadCloser, error)) error {
-	if record.Blob != nil && content != nil {
+	left := record.Blob != nil && w.leaveOut(record.Blob)
+	if record.Blob != nil && content != nil && !left {
 		blob := *record.Blob
 		record.Blob = &blob
 		if err := w.addBlob(&record, content); err != nil {
 			return fmt.Errorf("%s/%s: %w", record.Dataset, cmpPath(&record), err)
 		}
 	}
-	if record.Blob != nil && (record.Blob.SHA256.IsZero() || content == nil && w.opts.Claims.Sequence == 0) {
+	if record.Blob != nil && (record.Blob.SHA256.IsZero() || content == nil && w.opts.Claims.Sequence == 0 && !left) {
 		return fmt.Errorf("%s/%s: its bytes are not there to be written", record.Dataset, cmpPath(&record))
 	}
 	line, err := record.AppendLine(w.line[:0])

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +22,7 @@ func Source(t *testing.T, open func(t *testing.T) operators.Source, want Expect)
 	t.Run("walk left", func(t *testing.T) { testWalkLeft(t, opened(t, open)) })
 	t.Run("cancelled", func(t *testing.T) { testSourceCancelled(t, opened(t, open)) })
 	t.Run("states", func(t *testing.T) { testStates(t, opened(t, open)) })
+	t.Run("blobs", func(t *testing.T) { testBlobs(t, opened(t, open)) })
 	t.Run("changes", func(t *testing.T) { testNoChanges(t, opened(t, open)) })
 }
 
@@ -166,6 +168,40 @@ func testStates(t *testing.T, source operators.Source) {
 		t.Skip("this source lists no states")
 	}
 	diffStates(t, stated, Read(t, source).Records)
+}
+
+// testBlobs checks that a source which lists its blobs lists those that its records name, in order, each once, and goes on
+// where it is told to.
+func testBlobs(t *testing.T, source operators.Source) {
+	listing, ok := source.(operators.Listing)
+	if !ok {
+		t.Skip("this source does not list its blobs")
+	}
+	named := map[formats.Hash]int64{}
+	for _, r := range Read(t, source).Records {
+		if r.Blob != nil {
+			named[r.Blob.SHA256] = r.Blob.Size
+		}
+	}
+	listed := 0
+	for after := (formats.Hash{}); ; {
+		page, err := listing.Blobs(t.Context(), after, 7)
+		if err != nil || len(page) > 7 {
+			t.Fatalf("%d blobs after %s: %v", len(page), after, err)
+		}
+		for _, b := range page {
+			if size, ok := named[b.SHA256]; !ok || size != b.Size || bytes.Compare(b.SHA256[:], after[:]) <= 0 {
+				t.Errorf("after %s it lists %+v", after, b)
+			}
+			after = b.SHA256
+		}
+		if listed += len(page); len(page) == 0 {
+			break
+		}
+	}
+	if listed != len(named) {
+		t.Errorf("it lists %d blobs, and its records name %d", listed, len(named))
+	}
 }
 
 // diffStates checks that the states are those of the records, in order.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/statement"
 	"github.com/passerelle-cloud/passerelle/internal/problem"
 	"github.com/passerelle-cloud/passerelle/internal/strict"
@@ -117,13 +118,22 @@ func (m Moves) Begin(w http.ResponseWriter, r *http.Request) {
 // after a while.
 func (m Moves) Archive(w http.ResponseWriter, r *http.Request) {
 	q, ok := m.authorised(w, r)
-	if !ok || !q.message(&struct{}{}) {
+	var message struct {
+		Whole bool `json:"whole"`
+	}
+	if !ok || !q.message(&message) {
 		return
 	}
 	n, err := strconv.Atoi(r.PathValue("n"))
-	if err != nil {
-		q.bad("archives have numbers, from 0.")
+	if err != nil || message.Whole && n != 0 {
+		q.bad("archives have numbers, from 0; number 0 alone can be asked for whole.")
 		return
+	}
+	if message.Whole {
+		if err := m.Sender.Whole(r.Context(), q.Authorisation, q.id); err != nil {
+			m.answer(w, nil, err)
+			return
+		}
 	}
 	packed, err := m.packed(r.Context(), q, n)
 	m.answer(w, packed, err)
@@ -180,6 +190,58 @@ func (m Moves) File(w http.ResponseWriter, r *http.Request) {
 	seen := &outcome{flow: out}
 	http.ServeContent(seen, r, "", info.ModTime(), f)
 	out.end(seen.err)
+}
+
+// Blobs lists the blobs of the instance, a page at a time. Each is an access as that of a file is.
+func (m Moves) Blobs(w http.ResponseWriter, r *http.Request) {
+	q, ok := m.authorised(w, r)
+	if !ok {
+		return
+	}
+	var after formats.Hash
+	if text := r.URL.Query().Get("after"); text != "" {
+		if err := after.UnmarshalText([]byte(text)); err != nil {
+			q.bad("after: " + err.Error())
+			return
+		}
+	}
+	page, err := m.Sender.Blobs(r.Context(), q.Authorisation, q.id, after)
+	if err != nil {
+		m.answer(w, nil, err)
+		return
+	}
+	text, err := json.Marshal(page)
+	if err != nil {
+		m.answer(w, nil, err)
+		return
+	}
+	out, _, ok := q.permit(consent.Carry)
+	if !ok {
+		return
+	}
+	defer out.settle()
+	w.Header().Set("Content-Type", typeJSON)
+	_, err = out.Write(append(text, '\n'))
+	out.end(err)
+}
+
+// Spare takes which of these blobs the destination holds already.
+func (m Moves) Spare(w http.ResponseWriter, r *http.Request) {
+	q, ok := m.authorised(w, r)
+	if !ok {
+		return
+	}
+	var message struct {
+		Held []formats.Hash `json:"held"`
+	}
+	if !q.message(&message) {
+		return
+	}
+	if len(message.Held) > move.MostListed {
+		q.bad("held: at most " + strconv.Itoa(move.MostListed) + " at once.")
+		return
+	}
+	m.answer(w, struct{}{}, m.Sender.Spare(r.Context(), q.Authorisation, q.id, message.Held))
 }
 
 // Fence makes the instance read-only, and says at which state it stands.

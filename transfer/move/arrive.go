@@ -46,6 +46,9 @@ type arrival struct {
 func (a *arrival) step(ctx context.Context) error {
 	switch a.Stage {
 	case Planned:
+		if offered, err := a.offer(ctx); offered || err != nil {
+			return err
+		}
 		return a.load(ctx, Copy)
 	case Copied:
 		if !a.Detail.Checked {
@@ -90,7 +93,7 @@ func (a *arrival) load(ctx context.Context, what Event) error {
 	n := a.Detail.Applied
 	packed, report, err := a.bring(ctx, n)
 	if err != nil {
-		return err
+		return a.lacks(ctx, err)
 	}
 	return a.took(ctx, n, packed, report, func(e *entry[arriving]) error {
 		after, err := e.After(what, 0, "")
@@ -179,7 +182,7 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 func (a *arrival) packed(ctx context.Context, n int) (Packed, error) {
 	began, wait := a.store.now(), pollPacked
 	for {
-		p, err := a.link.pack(ctx, a.ID, n)
+		p, err := a.link.pack(ctx, a.ID, n, n == 0 && a.Detail.Whole)
 		switch {
 		case err != nil:
 			return p, fmt.Errorf("ask for archive %d: %w", n, err)
@@ -240,7 +243,8 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed, files *comin
 	began := a.store.now()
 	step := transfer.Step("")
 	report, err := transfer.Import{
-		Archive: came, Expect: expect, Trusted: true, Early: true, Most: mostBytes(a.Detail.Plan), Tmp: a.opt.Tmp, Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
+		Archive: came, Expect: expect, Trusted: true, Whole: true, Early: true, Most: mostBytes(a.Detail.Plan), Tmp: a.opt.Tmp,
+		Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
 		Target:  func(ctx context.Context) (operators.Target, error) { return a.opt.Staging.Target(ctx, a.ID, a.Person) },
 		Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append},
 		Observe: func(p transfer.Progress) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -114,6 +115,9 @@ func (w *wild) clouds() {
 func (w *wild) sets() *journey {
 	j := &journey{t: w.t, person: name(), a: w.a, b: w.b}
 	w.a.lives(j.person)
+	if w.of(40) { // they were at B some time ago
+		w.b.stayed(j.person, map[string]string{"file-1 é": "Ünïcode", "2": strings.Repeat(j.person, 9000), "3": "something else"})
+	}
 	j.consent = w.a.leaves(j.person, w.b)
 	w.tries(j)
 	return j

@@ -164,8 +164,11 @@ func (l *Link) Begin(ctx context.Context) (p Plan, err error) {
 	return p, err
 }
 
-func (l *Link) pack(ctx context.Context, id string, n int) (p Packed, err error) {
-	_, err = l.call(ctx, http.MethodPut, l.at(id, "archives", strconv.Itoa(n)), struct{}{}, &p)
+func (l *Link) pack(ctx context.Context, id string, n int, whole bool) (p Packed, err error) {
+	message := struct {
+		Whole bool `json:"whole,omitempty"`
+	}{whole}
+	_, err = l.call(ctx, http.MethodPut, l.at(id, "archives", strconv.Itoa(n)), message, &p)
 	return p, err
 }
 

@@ -124,7 +124,7 @@ func (s *Sender) lift(ctx context.Context, id string) error {
 // pack makes the archive that was asked for. It begins from nothing each time it is run.
 func (s *Sender) pack(ctx context.Context, e *entry[leaving]) error {
 	n := len(e.Detail.Made)
-	if err := os.RemoveAll(filepath.Join(s.opt.Dir, e.ID)); err != nil { // the one before has been loaded
+	if err := s.room(e.ID, n); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.folder(e.ID, n), 0o700); err != nil {
@@ -139,8 +139,9 @@ func (s *Sender) pack(ctx context.Context, e *entry[leaving]) error {
 	if err != nil {
 		return fmt.Errorf("pack archive %d: %w", n, err)
 	}
+	whole := e.Detail.Whole
 	_, err = change(ctx, s.store, e.ID, func(_ *sql.Tx, e *entry[leaving]) ([]ledger.Event, error) {
-		if e.Ended() || len(e.Detail.Made) != n {
+		if e.Ended() || len(e.Detail.Made) != n || e.Detail.Whole != whole {
 			return nil, nil
 		}
 		for i := range e.Detail.Made {
@@ -169,6 +170,15 @@ func (s *Sender) export(ctx context.Context, e *entry[leaving], n int) (Packed, 
 		return Packed{}, transfer.Previous{}, err
 	}
 	x.Series, x.Out, x.VolumeSize, x.Since, x.Pseudonym = e.ID, filepath.Join(s.folder(e.ID, n), "archive"), volumeSize, e.Detail.Last, e.Detail.Pseudonym
+	if n == 0 && !e.Detail.Whole {
+		held, err := s.held(e.ID)
+		if err != nil {
+			return Packed{}, transfer.Previous{}, err
+		}
+		if held != nil {
+			x.Held = held
+		}
+	}
 	if left := e.Detail.Ends.Sub(s.store.now()); !e.Detail.Ends.IsZero() {
 		x.Lifetime = left + 24*time.Hour // as long as the move may take, which may be paused
 	}

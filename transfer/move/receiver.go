@@ -62,6 +62,11 @@ type Staging struct {
 	Target  func(ctx context.Context, move, person string) (operators.Target, error)
 	Source  func(ctx context.Context, move string) (operators.Source, error)
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
+	// Owns reports whether the person has any bytes here already, and Take puts those of some blobs that they have into what comes
+	// to be for the move, where they stay, and returns which it holds and can read; nil: everything travels. The blobs come in the
+	// order of their hashes.
+	Owns func(ctx context.Context, person string) (bool, error)
+	Take func(ctx context.Context, move, person string, blobs []formats.Blob) ([]formats.Hash, error)
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
 	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.
@@ -85,6 +90,9 @@ type Receiver struct {
 type arriving struct {
 	Tokens string `json:"tokens"` // sealed
 	Plan   Plan   `json:"plan"`
+	// Offered says that the source knows what the person has here already, and Whole that all of it is asked for even so.
+	Offered bool `json:"offered,omitempty"`
+	Whole   bool `json:"whole,omitempty"`
 	// Applied is how many archives were loaded, and Changes how many records were in the last one.
 	Applied int   `json:"applied"`
 	Changes int64 `json:"changes"`
@@ -260,8 +268,10 @@ func (p Progress) Left(now time.Time) time.Duration {
 	return time.Duration(float64(took) * float64(total-done) / float64(done))
 }
 
-// Fetching is the step in which an archive comes; Packing that in which the source makes it.
+// Fetching is the step in which an archive comes; Packing that in which the source makes it. Before them is Taking, of what the
+// person has here already.
 const (
+	Taking   transfer.Step = "taking"
 	Packing  transfer.Step = "packing"
 	Fetching transfer.Step = "fetching"
 	Merging  transfer.Step = "merging"

@@ -225,6 +225,8 @@ func (o *operator) routes(p *process) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /moves", moves.Begin)
 	mux.HandleFunc("GET /moves/{id}", moves.Standing)
+	mux.HandleFunc("GET /moves/{id}/blobs", moves.Blobs)
+	mux.HandleFunc("PUT /moves/{id}/blobs", moves.Spare)
 	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
 	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)
 	mux.HandleFunc("PUT /moves/{id}/fence", moves.Fence)
@@ -441,6 +443,11 @@ func (o *operator) staging(p *process) move.Staging {
 				return nil, err
 			}
 			return i.Reader().Content(ctx, formats.Blob{SHA256: blob})
+		},
+		Owns: o.home.Owns,
+		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) ([]formats.Hash, error) {
+			taken, err := o.home.Take(ctx, id, person, blobs)
+			return taken, errors.Join(err, p.point())
 		},
 		Adopt: func(ctx context.Context, tx *sql.Tx, id, person string) (bool, error) {
 			adopted, err := o.home.Adopt(ctx, tx, id, person)

@@ -88,9 +88,11 @@ type leaving struct {
 	Last  *transfer.Previous `json:"last,omitempty"` // that archive from which the next one goes on
 	// Before is Last as it was before, in case that the last archive has to be made again.
 	Before *transfer.Previous `json:"before,omitempty"`
-	Ends   time.Time          `json:"ends,omitzero"` // the authorisation
-	Tries  int                `json:"tries,omitempty"`
-	Ails   Trouble            `json:"ails,omitempty"` // why the archive that was asked for is not made
+	// Whole says that nothing is left out of archive 0, whatever the destination has said that it holds.
+	Whole bool      `json:"whole,omitempty"`
+	Ends  time.Time `json:"ends,omitzero"` // the authorisation
+	Tries int       `json:"tries,omitempty"`
+	Ails  Trouble   `json:"ails,omitempty"` // why the archive that was asked for is not made
 	// Held says that the instance is read-only, for the next epoch or this one.
 	Held       bool      `json:"held,omitempty"`
 	FencedAt   *FencedAt `json:"fenced_at,omitempty"`
