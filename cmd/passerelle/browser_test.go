@@ -244,11 +244,13 @@ func (v *visit) fetch(token string) (int, string) {
 // TestWalk is the whole way of a person: they make an account, sign in with a passkey, grant a part of what is asked, see
 // what was read, pause, take back a part, withdraw, give it again, and take everything with them.
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]browsertest.Options{
 		"French, on a phone":     {Language: "fr", Width: 360, Height: 740, Phone: true},
 		"English, on a computer": {Language: "en", Width: 1280, Height: 900},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			v := beginVisit(t, o)
 			v.register()
 			v.secrets()
@@ -479,6 +481,7 @@ func (v *visit) looksAround() {
 
 // TestKeyboard decides without a mouse, in the dark.
 func TestKeyboard(t *testing.T) {
+	t.Parallel()
 	v := beginVisit(t, browsertest.Options{Language: "en", Dark: true})
 	v.register()
 	v.ask(nil)
@@ -507,6 +510,7 @@ func TestKeyboard(t *testing.T) {
 
 // TestNoScript does everything without JavaScript, and with a password.
 func TestNoScript(t *testing.T) {
+	t.Parallel()
 	v := beginVisit(t, browsertest.Options{Language: "fr", Width: 360, Height: 740, Phone: true, NoScript: true})
 	passwordOf(t, v.data, "alice", "correct horse battery")
 	asked, err := v.service.Ask(t.Context(), inviteDetails(), nil)
@@ -541,6 +545,7 @@ func TestNoScript(t *testing.T) {
 
 // TestCookies signs in without cookies, and loses them half-way.
 func TestCookies(t *testing.T) {
+	t.Parallel()
 	v := beginVisit(t, browsertest.Options{Language: "en"})
 	passwordOf(t, v.data, "alice", "correct horse battery")
 	signIn := func() {
@@ -566,6 +571,7 @@ const bankLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 40"><
 
 // TestBrands shows one gateway under two names, each with its own colours, logo and legal texts.
 func TestBrands(t *testing.T) {
+	t.Parallel()
 	brands := t.TempDir()
 	for name, text := range map[string]string{
 		"default/brand.json": `{"name": "Coffre ouvert"}`,

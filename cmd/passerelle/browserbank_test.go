@@ -49,6 +49,7 @@ func entitled(t *testing.T, data, role string) {
 
 // TestConnectPages connects a bank through its page in French on a telephone, reads, authenticates again, and disconnects it.
 func TestConnectPages(t *testing.T) {
+	t.Parallel()
 	v := visitor(t, browsertest.Options{Language: "fr", Width: 360, Height: 740, Phone: true})
 	mustCall(t, "--data", v.data, "person", "add", "alice")
 	passwordOf(t, v.data, "alice", "correct horse battery")

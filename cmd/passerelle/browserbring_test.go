@@ -31,7 +31,9 @@ func ownArchive(t *testing.T, out, passphrase string) []string {
 // TestBringPages loads an archive of one's own through the pages: in French on a telephone, sealed with a passphrase, in parts;
 // and in English, its volumes.
 func TestBringPages(t *testing.T) {
+	t.Parallel()
 	t.Run("fr", func(t *testing.T) {
+		t.Parallel()
 		v := beginVisit(t, browsertest.Options{Language: "fr", Width: 360, Height: 740, Phone: true})
 		passwordOf(t, v.data, "alice", "correct horse battery")
 		v.open("/move")
@@ -62,6 +64,7 @@ func TestBringPages(t *testing.T) {
 		v.inspect("bring-loaded")
 	})
 	t.Run("en", func(t *testing.T) {
+		t.Parallel()
 		v := beginVisit(t, browsertest.Options{Language: "en", Dark: true})
 		passwordOf(t, v.data, "alice", "correct horse battery")
 		v.open("/bring")

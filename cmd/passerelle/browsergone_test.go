@@ -31,6 +31,7 @@ func (m *mortal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestGonePages has an operator die before it has signed. The person declares it gone, and works at the other one.
 func TestGonePages(t *testing.T) {
+	t.Parallel()
 	listen := freePort(t)
 	to, err := url.Parse("http://127.0.0.1:" + listen)
 	if err != nil {

@@ -89,11 +89,13 @@ func (p *purse) fill() {
 // TestMoneyPages: a person sees their accounts, searches, is told of a late reimbursement and dismisses it, sees why a bill is
 // linked, and corrects a link, which stays corrected.
 func TestMoneyPages(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]browsertest.Options{
 		"French, on a phone, dark": {Language: "fr", Width: 360, Height: 740, Phone: true, Dark: true},
 		"English, on a computer":   {Language: "en", Width: 1280, Height: 900},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			v := beginVisit(t, o)
 			openPurse(t, v.data).fill()
 			v.register()

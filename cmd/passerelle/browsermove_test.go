@@ -140,8 +140,10 @@ func (v *visit) receives(service string) {
 
 // TestMovePages moves somebody from one operator to another through the pages: in French on a telephone, and in English.
 func TestMovePages(t *testing.T) {
+	t.Parallel()
 	for _, o := range []browsertest.Options{{Language: "fr", Width: 360, Height: 740, Phone: true}, {Language: "en", Dark: true}} {
 		t.Run(o.Language, func(t *testing.T) {
+			t.Parallel()
 			v, b, bData, services := beginMove(t, o)
 			v.allows(services)
 			archive := ""

@@ -141,6 +141,7 @@ func tree(t *testing.T, dir string) (n int) {
 // TestRclone copies a tree with odd names into a home and works on it there; an export and the data's interface give what
 // it put.
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	w := newWorker(t, "rclone")
 	local := t.TempDir()
 	n := tree(t, local)
@@ -258,6 +259,7 @@ func (w *worker) memory() (kib int64) {
 
 // TestKilledWhileSending kills the gateway while files arrive: each is there as a whole, or not at all.
 func TestKilledWhileSending(t *testing.T) {
+	t.Parallel()
 	w := newWorker(t)
 	body := strings.Repeat("0123456789", 30_000)
 	stored := make(chan string, 100)
@@ -303,6 +305,7 @@ func TestKilledWhileSending(t *testing.T) {
 
 // TestCadaver has a program of its own kind work: it makes folders, puts, copies, locks, and gets.
 func TestCadaver(t *testing.T) {
+	t.Parallel()
 	w := newWorker(t, "cadaver")
 	dir := t.TempDir()
 	machine := strings.TrimPrefix(w.g.url, "http://")
@@ -389,6 +392,7 @@ var refusedByLitmus = map[string]bool{"propset": true, "propmanyns": true, "prop
 
 // TestLitmus runs the test suite of WebDAV servers.
 func TestLitmus(t *testing.T) {
+	t.Parallel()
 	w := newWorker(t, "litmus")
 	cmd := exec.Command("litmus", "-k", w.g.url+"/dav/files/", "alice", w.password)
 	cmd.Dir = t.TempDir()
@@ -410,6 +414,7 @@ func TestLitmus(t *testing.T) {
 
 // TestWhatWasPutIsServed puts a file and a contact as programs do: a service that was granted both reads them.
 func TestWhatWasPutIsServed(t *testing.T) {
+	t.Parallel()
 	w := newWorker(t)
 	service := serviceFor(t, w.data, w.g.url)
 	w.ask("PUT", "/dav/files/Été 🦊.txt", "from a program")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/reconcile"
+	"github.com/passerelle-cloud/passerelle/internal/racetest"
 )
 
 // TestPatient reconciles the health costs of many invented persons on many days: each of them waits for one reimbursement.
@@ -15,7 +16,7 @@ func TestPatient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seed := range uint64(15) {
+	for seed := range uint64(racetest.Rounds(15)) {
 		now := time.Date(2026, time.January, 1, 12, 0, 0, 0, time.UTC).AddDate(0, 0, 67*int(seed))
 		p, err := inventPatient(t.Context(), seed, now)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 
 // TestErasure erases a person who has an instance, and shows the signed certificate; done twice it is done.
 func TestErasure(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	loaded(t, data)
 	out := filepath.Join(t.TempDir(), "certificate.jws")

@@ -66,6 +66,7 @@ func TestNameOfWhoIsGone(t *testing.T) {
 
 // TestProofsAreKeptForATime: with --keep-proofs a person is erased but for the proofs, and these go by themselves.
 func TestProofsAreKeptForATime(t *testing.T) {
+	t.Parallel()
 	const kept = 6 * time.Second
 	data := t.TempDir()
 	allowed(t, data, kept)

@@ -11,6 +11,7 @@ import (
 // TestDGAArticle12hOperatorGone is the drill for the day on which an operator is no more: nothing is left of it but the
 // archive that the person has. It opens at another operator, which never heard of the first, with every record in it.
 func TestDGAArticle12hOperatorGone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first, archive := filepath.Join(dir, "first"), filepath.Join(dir, "alice.zip")
 	loaded(t, first)

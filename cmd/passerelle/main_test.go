@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,9 +9,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary be the program: scripts and tests run it as "passerelle". Those that run gateways for long, for
-// browsers and for other programs, run the one that $PASSERELLE_TEST_PROGRAM names instead, if it does: one that was built
-// without the race detector takes a fraction of the time, and one visitor at a time makes no races.
+// TestMain lets the test binary be the program: scripts and tests run it as "passerelle". Where $PASSERELLE_TEST_PROGRAM names
+// another one they run that: built without the race detector it takes a fraction of the time, and one visitor or one command at
+// a time makes no races. What the demo does, and tests that open gateways in their own process, is watched for races all the same.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"passerelle": main})
 }
@@ -40,6 +41,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PASSERELLE_DATA", filepath.Join(env.WorkDir, "gateway"))
 			env.Setenv("LC_ALL", "C.UTF-8") // without it unzip spells out letters, and long names become too long
 			env.Setenv("PASSERELLE_SAMPLES", os.Getenv("PASSERELLE_SAMPLES"))
+			if named := os.Getenv("PASSERELLE_TEST_PROGRAM"); named != "" {
+				bin := filepath.Join(env.WorkDir, "bin")
+				if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(named, filepath.Join(bin, "passerelle"))); err != nil {
+					return err
+				}
+				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			}
 			return nil
 		},
 		Condition: func(name string) (bool, error) {

@@ -186,6 +186,7 @@ func newPair(t testing.TB) *pair {
 
 // TestMoveCommand moves somebody by the command, between two processes.
 func TestMoveCommand(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	if said, code := call(t, "--data", p.to, "move", "--from", p.fromURL, "--to", "home:alice"); code != exitFailed || !strings.Contains(said, "passerelle serve") {
 		t.Errorf("no gateway runs: %d %s", code, said)
@@ -251,6 +252,7 @@ func TestMoveToWhereItIsAlready(t *testing.T) {
 
 // TestMoveKilled kills either gateway again and again while somebody moves: nothing is lost, and it ends.
 func TestMoveKilled(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	sides := map[string]*running{p.from: p.serve(t, p.from), p.to: p.serve(t, p.to)}
 	m := p.brings(t)

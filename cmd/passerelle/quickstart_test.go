@@ -15,6 +15,7 @@ import (
 
 // TestQuickstart runs what consent/README.md tells services to type.
 func TestQuickstart(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"bash", "curl", "jq", "openssl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("%s is not installed: the quickstart is not tried", program)

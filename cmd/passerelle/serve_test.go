@@ -83,12 +83,21 @@ func (r *running) get(t *testing.T, path string) (*http.Response, string) {
 	return answer, string(body)
 }
 
-// call runs the program in this process.
+// call runs the program: the one that $PASSERELLE_TEST_PROGRAM names, or this one, in this process.
 func call(t testing.TB, args ...string) (string, int) {
 	t.Helper()
 	var out strings.Builder
-	code := run(args, &out, &out)
-	return out.String(), code
+	named := os.Getenv("PASSERELLE_TEST_PROGRAM")
+	if named == "" {
+		code := run(args, &out, &out)
+		return out.String(), code
+	}
+	cmd := exec.Command(named, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
 }
 
 func mustCall(t testing.TB, args ...string) string {
@@ -248,6 +257,7 @@ func selfSigned(t testing.TB) (certificate, private string, parsed *x509.Certifi
 
 // Two replicas on one PostgreSQL share one log, while persons' data comes in.
 func TestServeReplicas(t *testing.T) {
+	t.Parallel()
 	database := dbtest.PostgresURL(t)
 	data := t.TempDir()
 	loaded(t, data, "--database", database)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
+	"github.com/passerelle-cloud/passerelle/internal/racetest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/operators/keys"
 )
@@ -248,7 +249,8 @@ func (k *killing) check(t *testing.T) {
 
 func moment(most int) time.Duration { return time.Duration(rand.IntN(most)+1) * time.Millisecond }
 
-const kills = 50
+// kills is how often a process is killed.
+var kills = racetest.Rounds(50)
 
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()

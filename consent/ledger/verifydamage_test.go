@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/internal/racetest"
 )
 
 // otherPadding changes one of the bits of the last letter of base64 that mean nothing.
@@ -40,7 +41,7 @@ func TestEveryFlipIsFound(t *testing.T) {
 	v := p.verification(t)
 	for _, name := range slices.Sorted(maps.Keys(p.files)) {
 		original := p.files[name].Data
-		stride := max(len(original)/300, 1) // another offset each time: in the long run it is every byte
+		stride := max(len(original)/racetest.Rounds(300), 1) // another offset each time: in the long run it is every byte
 		for at := rand.N(stride); at < len(original); at += stride {
 			damaged := bytes.Clone(original)
 			damaged[at] ^= byte(1) << rand.N(8)

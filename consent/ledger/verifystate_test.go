@@ -21,6 +21,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
+	"github.com/passerelle-cloud/passerelle/internal/racetest"
 )
 
 func TestResumedRuns(t *testing.T) {
@@ -169,8 +170,9 @@ func TestAKilledVerification(t *testing.T) {
 		verifyAndPrint(t, where)
 		return
 	}
-	p := publish(t, 20_000)
-	copy(p.leaves[19_990][6:], p.leaves[3][6:22])
+	leaves := racetest.Rounds(20_000)
+	p := publish(t, leaves)
+	copy(p.leaves[leaves-10][6:], p.leaves[3][6:22])
 	p = p.resealed(t)
 	dir, state := t.TempDir(), t.TempDir()
 	p.write(t, dir)
@@ -181,13 +183,13 @@ func TestAKilledVerification(t *testing.T) {
 		var out bytes.Buffer
 		begun := &said{word: []byte("begun"), then: func() {
 			// However slow the machine, a life is long enough in the end to get further than the one before it.
-			time.AfterFunc(time.Duration(rand.N(60+10*kills))*time.Millisecond, func() { cmd.Process.Kill() })
+			time.AfterFunc(time.Duration(rand.N(60+10*kills+kills*kills))*time.Millisecond, func() { cmd.Process.Kill() })
 		}}
 		both := io.MultiWriter(&out, begun)
 		cmd.Stdout, cmd.Stderr = both, both
 		err := cmd.Run()
 		if err == nil {
-			if !strings.Contains(out.String(), "tag 19990 leaf 19990 of 20000 from") {
+			if !strings.Contains(out.String(), fmt.Sprintf("tag %d leaf %d of %d from", leaves-10, leaves-10, leaves)) {
 				t.Fatal(out.String())
 			}
 			t.Logf("killed %d times: %s", kills, out.String())

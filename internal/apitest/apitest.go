@@ -3,6 +3,7 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,12 +14,11 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// Document loads openapi.yaml from the module's root. It fails the test if it is not valid.
-func Document(t testing.TB) *openapi3.T {
-	t.Helper()
+// read reads openapi.yaml once for all tests of a package: it is long, and nothing changes it.
+var read = sync.OnceValues(func() (*openapi3.T, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
@@ -26,15 +26,22 @@ func Document(t testing.TB) *openapi3.T {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			t.Fatal("there is no go.mod above the test")
+			return nil, errors.New("there is no go.mod above the test")
 		}
 		dir = parent
 	}
 	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(dir, "openapi.yaml"))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if err := doc.Validate(context.Background()); err != nil {
+	return doc, doc.Validate(context.Background())
+})
+
+// Document is openapi.yaml, from the module's root. It fails the test if it is not valid.
+func Document(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := read()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return doc

@@ -180,7 +180,7 @@ func (b *Browser) arrive() {
 		if err == nil && state == "here" {
 			return
 		}
-		if err == nil && state == "same" && time.Since(began) > patience/5 {
+		if err == nil && state == "same" && time.Since(began) > soon {
 			return
 		}
 	}

@@ -47,8 +47,12 @@ type Options struct {
 	NoScript      bool
 }
 
-// patience is how long anything is waited for.
-const patience = 15 * time.Second
+// patience is how long anything is waited for, on a machine that may be busy with other tests; soon is how long, before it is
+// concluded that nothing comes.
+const (
+	patience = 30 * time.Second
+	soon     = 3 * time.Second
+)
 
 // Browser is a browser with one tab, and a profile of its own.
 type Browser struct {

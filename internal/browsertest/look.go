@@ -62,13 +62,19 @@ func (b *Browser) Axe() {
 	if at == "" {
 		return
 	}
-	script, err := os.ReadFile(at)
-	b.must(err)
 	ctx, cancel := context.WithTimeout(b.ctx, 2*patience)
 	defer cancel()
+	here, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`typeof axe === "object"`))
+	b.must(err)
+	if !here { // so large that a page gets it once
+		script, err := os.ReadFile(at)
+		b.must(err)
+		_, err = chromedp.Run(ctx, chromedp.Evaluate[bool](string(script)+`;true`))
+		b.must(err)
+	}
 	wait := func(p *runtime.EvaluateParams) { yes := true; p.AwaitPromise = &yes }
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[[]violation](string(script)+`;
-		axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => ({ID: v.id, Impact: v.impact || "", Help: v.help, Nodes: v.nodes.map((n) => ({HTML: n.html, FailureSummary: n.failureSummary}))})))`, wait))
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[[]violation](`axe.run(document, {resultTypes: ["violations"]}).then((r) =>
+		r.violations.map((v) => ({ID: v.id, Impact: v.impact || "", Help: v.help, Nodes: v.nodes.map((n) => ({HTML: n.html, FailureSummary: n.failureSummary}))})))`, wait))
 	b.must(err)
 	for _, v := range found {
 		for _, n := range v.Nodes {

@@ -91,6 +91,7 @@ var rules = []rule{
 	{"internal/jobs", []string{"internal/sqldb"}},
 	{"internal/layers", nil},
 	{"internal/problem", nil},
+	{"internal/racetest", nil},
 	{"internal/seal", nil},
 	{"internal/sqldb", nil},
 	{"internal/strict", nil},
@@ -98,7 +99,7 @@ var rules = []rule{
 }
 
 // forTests are packages that no program may contain.
-var forTests = []string{"compliance/audittest", "consent/consenttest", "operators/bank/bankspec", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest"}
+var forTests = []string{"compliance/audittest", "consent/consenttest", "operators/bank/bankspec", "operators/conformance", "operators/provider/providertest", "internal/apitest", "internal/browsertest", "internal/dbtest", "internal/racetest"}
 
 // only names the packages that may import something, and what is below it; nobody else may.
 var only = []struct {

@@ -120,7 +120,7 @@ const patience = 30 * time.Second
 // until waits for something that is to come.
 func (j *journey) until(what string, is func() bool) {
 	j.t.Helper()
-	for began := time.Now(); !is(); time.Sleep(2 * time.Millisecond) {
+	for began := time.Now(); !is(); time.Sleep(pace) {
 		if time.Since(began) > patience && j.id == "" {
 			j.t.Fatalf("%s: not after %s", what, patience)
 		}

@@ -281,7 +281,7 @@ func (d *diary) about(id string) (all string) {
 	return all
 }
 
-const pace = 2 * time.Millisecond
+const pace = 6 * time.Millisecond
 
 func (o *operator) senderOptions(p *process) move.SenderOptions {
 	return move.SenderOptions{
