@@ -31,6 +31,26 @@ type Checker struct {
 	seen map[string]int // requests, by operation
 }
 
+// found is the file of the description, "" if there is none.
+func found() string {
+	files, err := filepath.Glob(filepath.Join(os.Getenv("PASSERELLE_SAMPLES"), "psd2", "psd2-api_v1.3*.yaml"))
+	if err != nil || len(files) == 0 {
+		return ""
+	}
+	return files[0]
+}
+
+// read reads the description once for all tests of a package: it is long, and nothing changes it any more.
+var read = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromFile(found())
+	if err != nil {
+		return nil, err
+	}
+	doc.Servers = nil // whatever the host is
+	loosen(doc)
+	return doc, nil
+})
+
 // Conform reads the description. It skips the test where there is none.
 func Conform(t testing.TB) *Checker {
 	t.Helper()
@@ -38,16 +58,13 @@ func Conform(t testing.TB) *Checker {
 	if dir == "" {
 		t.Skip("no official description of NextGenPSD2: set PASSERELLE_SAMPLES to the folder whose folder psd2 has it")
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "psd2", "psd2-api_v1.3*.yaml"))
-	if err != nil || len(files) == 0 {
+	if found() == "" {
 		t.Skipf("there is no psd2/psd2-api_v1.3*.yaml in %s", dir)
 	}
-	doc, err := openapi3.NewLoader().LoadFromFile(files[0])
+	doc, err := read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc.Servers = nil // whatever the host is
-	loosen(doc)
 	c := &Checker{t: t, doc: doc, seen: map[string]int{}}
 	t.Cleanup(func() {
 		c.mu.Lock()
