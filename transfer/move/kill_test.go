@@ -197,7 +197,11 @@ func TestOnlyWhatWasReadAgainIsAccepted(t *testing.T) {
 	b.weather.set(stopsAt("/archives/1"))
 	a.fence = time.Hour
 	j := begins(t, p, a, b)
-	j.untilStage(move.Copied)
+	j.until("it was read again once", func() bool {
+		var detail string
+		err := b.DB.Read.QueryRow(`SELECT detail FROM move_move WHERE id = $1 AND side = 'destination'`, j.id).Scan(&detail)
+		return err == nil && strings.Contains(detail, `"checked":true`)
+	})
 	if n := b.damages(t, 200_000); n != 1 {
 		t.Fatalf("%d files were damaged", n)
 	}
