@@ -14,13 +14,33 @@ import (
 const stockBytes = 2 << 20
 
 // stock takes in bytes that come as fast as a network brings them. It therefore has no transaction open while it waits for
-// them: on SQLite nobody else could write meanwhile.
+// them: on SQLite nobody else could write meanwhile. What was gathered is written while more is gathered.
 type stock struct {
 	w      *writer
 	unlock func() error
 
-	gathered []byte // contents of small blobs, one after the other
-	small    []formats.Blob
+	now, before batch
+	written     chan error // by the batch before; nil: it is, and went well
+}
+
+// batch is small blobs.
+type batch struct {
+	contents []byte // one after the other
+	blobs    []formats.Blob
+}
+
+func newBatch() batch { return batch{contents: make([]byte, 0, stockBytes)} }
+
+// write writes what was gathered.
+func (b batch) write(w *writer) error {
+	rest := b.contents
+	for _, blob := range b.blobs {
+		if err := w.keep(blob, rest[:blob.Size]); err != nil {
+			return err
+		}
+		rest = rest[blob.Size:]
+	}
+	return nil
 }
 
 // Stock implements [operators.Stocking].
@@ -32,7 +52,7 @@ func (t *Target) Stock(ctx context.Context) (operators.Stock, error) {
 	if err := t.i.removeUnfinished(); err != nil {
 		return nil, errors.Join(fmt.Errorf("clear up after an earlier load: %w", err), unlock())
 	}
-	s := &stock{w: newWriter(t.i), unlock: unlock, gathered: make([]byte, 0, stockBytes)}
+	s := &stock{w: newWriter(t.i), unlock: unlock, now: newBatch(), before: newBatch()}
 	s.w.eager = true
 	return s, nil
 }
@@ -42,39 +62,49 @@ func (s *stock) PutBlob(ctx context.Context, content io.Reader, size int64) (for
 	if size < 0 || size > smallBlob {
 		return s.w.putBlob(ctx, content, size)
 	}
-	if len(s.gathered)+int(size)+1 > cap(s.gathered) {
+	if len(s.now.contents)+int(size)+1 > cap(s.now.contents) {
 		if err := s.write(ctx); err != nil {
 			return formats.Blob{}, err
 		}
 	}
-	data, err := readSmall(&careful{ctx: ctx, in: content}, size, s.gathered[len(s.gathered):cap(s.gathered)])
+	b := &s.now
+	data, err := readSmall(&careful{ctx: ctx, in: content}, size, b.contents[len(b.contents):cap(b.contents)])
 	if err != nil {
 		return formats.Blob{}, err
 	}
 	blob := formats.Blob{SHA256: formats.HashOf(data), Size: size}
-	s.gathered, s.small = s.gathered[:len(s.gathered)+int(size)], append(s.small, blob)
+	b.contents, b.blobs = b.contents[:len(b.contents)+int(size)], append(b.blobs, blob)
 	return blob, nil
 }
 
-// write writes what was gathered, in one transaction.
+// write begins to write what was gathered, in one transaction, when the batch before is written.
 func (s *stock) write(ctx context.Context) error {
-	err := s.w.during(ctx, func() error {
-		rest := s.gathered
-		for _, b := range s.small {
-			if err := s.w.keep(b, rest[:b.Size]); err != nil {
-				return err
-			}
-			rest = rest[b.Size:]
-		}
+	if err := s.wait(); err != nil {
+		return err
+	}
+	s.now, s.before = s.before, s.now
+	s.now.contents, s.now.blobs = s.now.contents[:0], s.now.blobs[:0]
+	s.written = make(chan error, 1)
+	go func(b batch, written chan<- error) {
+		written <- s.w.during(ctx, func() error { return b.write(s.w) })
+	}(s.before, s.written)
+	return nil
+}
+
+// wait waits until the batch before is written.
+func (s *stock) wait() error {
+	if s.written == nil {
 		return nil
-	})
-	s.gathered, s.small = s.gathered[:0], s.small[:0]
+	}
+	err := <-s.written
+	s.written = nil
 	return err
 }
 
 // Close implements [operators.Stock].
 func (s *stock) Close(ctx context.Context) error {
 	err := s.write(ctx)
+	err = errors.Join(err, s.wait())
 	if s.w.tx != nil { // something failed in the midst of it
 		err = errors.Join(err, s.w.rollback())
 	}

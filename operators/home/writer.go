@@ -20,8 +20,8 @@ const (
 	batchTime   = 2 * time.Second
 )
 
-// writer writes to an instance in transactions, each of many writes. It is used by one goroutine; the mutex only keeps
-// the clock that ends a transaction apart from it.
+// writer writes to an instance in transactions, each of many writes. It is used by one goroutine; the mutex keeps the clock
+// that ends a transaction, and what a stock writes beside, apart from it.
 type writer struct {
 	i *Instance
 
