@@ -117,7 +117,11 @@ func (i Import) examine(ctx context.Context) (verified *archive.Verified, stored
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { err = errors.Join(err, target.Close()) }()
+	defer func() {
+		if err = errors.Join(err, target.Close()); err != nil && verified != nil {
+			verified, err = nil, errors.Join(err, verified.Close())
+		}
+	}()
 	stocking, ok := target.(operators.Stocking)
 	if !ok {
 		verified, err = i.verify(ctx)
@@ -137,9 +141,6 @@ func (i Import) examine(ctx context.Context) (verified *archive.Verified, stored
 	verified, err = i.verify(ctx)
 	if errClose := stock.Close(ctx); errClose != nil {
 		err = errors.Join(err, fmt.Errorf("store what has come: %w", errClose))
-		if verified != nil {
-			err = errors.Join(err, verified.Close())
-		}
 	}
 	return verified, true, err
 }

@@ -67,7 +67,9 @@ func (d *download) begin(ctx context.Context, files []File) (*coming, error) {
 	}()
 	if again {
 		<-c.over
-		return c, c.err
+		if c.err != nil {
+			return nil, c.end(true)
+		}
 	}
 	return c, nil
 }
