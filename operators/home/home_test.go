@@ -648,3 +648,49 @@ func TestBigPathsAndIDs(t *testing.T) {
 		}
 	})
 }
+
+// TestAskedWhileItIsWalked asks a source for other things in the midst of a walk, which reads ahead, and ends others early.
+func TestAskedWhileItIsWalked(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		i := instance(t, db, home.Options{})
+		var items []operators.Item
+		for n := range 150 {
+			items = append(items, file(strings.Repeat("i", n+1), strings.Repeat("n", n+1), strings.Repeat("content ", n)))
+		}
+		bring(t, i, "s", items...)
+		source := i.Source()
+		defer source.Close()
+		for n := range 70 {
+			for item, err := range source.Records(t.Context(), 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(item.Record.ID) == n {
+					break
+				}
+			}
+		}
+		walked := 0
+		for item, err := range source.Records(t.Context(), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if walked++; walked%10 == 1 {
+				if d, err := source.Describe(t.Context()); err != nil || d.Total.Records != 150 {
+					t.Fatalf("%+v, %v", d, err)
+				}
+			}
+			content, err := item.Content()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(content)
+			if err != nil || string(text) != strings.Repeat("content ", len(item.Record.ID)-1) {
+				t.Fatalf("%d: %d bytes, %v", walked, len(text), err)
+			}
+		}
+		if walked != 150 {
+			t.Errorf("%d records", walked)
+		}
+	})
+}
