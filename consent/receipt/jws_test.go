@@ -12,10 +12,12 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/passerelle-cloud/passerelle/consent"
+	"github.com/passerelle-cloud/passerelle/internal/racetest"
 )
 
 var (
@@ -49,7 +51,8 @@ func TestSignAndOpen(t *testing.T) {
 
 func TestEveryByteIsSigned(t *testing.T) {
 	jws, _ := signed(t)
-	for i := range jws {
+	step := 5 / racetest.Rounds(5)
+	for i := int(time.Now().UnixNano()) % step; i < len(jws); i += step { // another offset each time
 		for _, c := range []byte{'A', 'B', '\n'} {
 			if jws[i] == c {
 				continue
