@@ -23,29 +23,11 @@ type Source struct {
 	*Instance
 	tx    *sql.Tx
 	pages *sql.Stmt
-
-	next   *pageRead // that is being read while the one before is walked; nil: none is
-	arenas [2][]byte // the small blobs of the page that is walked, and of the next one
-}
-
-// pageRead is some records, in the order of their positions.
-type pageRead struct {
-	rows []stored
-	err  error
-	read chan struct{} // closed when it is
-}
-
-// settle waits until nothing is read any more: the transaction is for one at a time.
-func (s *Source) settle() {
-	if s.next != nil {
-		<-s.next.read
-		s.next = nil
-	}
+	arena []byte // the small blobs of the page that is walked
 }
 
 // Close implements [operators.Source].
 func (s *Source) Close() error {
-	s.settle()
 	if s.tx == nil {
 		return nil
 	}
@@ -60,7 +42,6 @@ func (s *Source) Close() error {
 
 // position begins to read, and returns where the instance stands.
 func (s *Source) position(ctx context.Context) (at operators.Position, err error) {
-	s.settle()
 	if s.tx == nil {
 		// The transaction outlives the call, but not the Source.
 		if s.tx, err = s.home.db.Snapshot(context.WithoutCancel(ctx)); err != nil {
@@ -80,8 +61,8 @@ func (s *Source) Describe(ctx context.Context) (operators.Description, error) {
 	return d, err
 }
 
-// pageRecords is how many records are read at once, with their small blobs: 2 MiB at the most.
-const pageRecords = 32
+// pageRecords is how many records are read at once, with their small blobs: 4 MiB at the most.
+const pageRecords = 64
 
 // Records implements [operators.Source]. After a position other than zero, an item whose record has a blob but no
 // content is one whose bytes have not changed since.
@@ -95,42 +76,24 @@ func (s *Source) Records(ctx context.Context, after operators.Position) iter.Seq
 			yield(operators.Item{}, err)
 			return
 		}
-		defer s.settle()
-		for now := s.begin(ctx, after, after); ; {
-			<-now.read
-			s.next = nil
-			if now.err != nil {
-				yield(operators.Item{}, fmt.Errorf("read the records: %w", now.err))
+		for since := after; ; {
+			rows, err := s.page(ctx, since, after)
+			if err != nil {
+				yield(operators.Item{}, fmt.Errorf("read the records: %w", err))
 				return
 			}
-			last := len(now.rows) < pageRecords
-			if !last {
-				s.next = s.begin(ctx, now.rows[pageRecords-1].position, after)
-			}
-			coming := s.next
-			for _, row := range now.rows {
+			for _, row := range rows {
+				since = row.position
 				item, err := s.item(ctx, row, after)
 				if !yield(item, err) || err != nil {
 					return
 				}
 			}
-			if last {
+			if len(rows) < pageRecords {
 				return
 			}
-			now = coming
 		}
 	}
-}
-
-// begin begins to read the next records after a position.
-func (s *Source) begin(ctx context.Context, since, after operators.Position) *pageRead {
-	p := &pageRead{read: make(chan struct{})}
-	s.arenas[0], s.arenas[1] = s.arenas[1], s.arenas[0]
-	go func() {
-		defer close(p.read)
-		p.rows, p.err = s.page(ctx, since, after)
-	}()
-	return p
 }
 
 // stored is a row of the records, with its blob.
@@ -160,7 +123,7 @@ func (s *Source) page(ctx context.Context, since, after operators.Position) (lis
 		return nil, err
 	}
 	defer rows.Close()
-	s.arenas[0] = s.arenas[0][:0]
+	s.arena = s.arena[:0]
 	var line, blob, data sql.RawBytes
 	for rows.Next() {
 		var r stored
@@ -173,11 +136,11 @@ func (s *Source) page(ctx context.Context, since, after operators.Position) (lis
 	return list, rows.Err()
 }
 
-// keep copies bytes to where they stay until the page after the next one is read.
+// keep copies bytes to where they stay until the next page.
 func (s *Source) keep(b []byte) []byte {
-	start := len(s.arenas[0])
-	s.arenas[0] = append(s.arenas[0], b...)
-	return s.arenas[0][start:len(s.arenas[0]):len(s.arenas[0])]
+	start := len(s.arena)
+	s.arena = append(s.arena, b...)
+	return s.arena[start:len(s.arena):len(s.arena)]
 }
 
 func (s *Source) item(ctx context.Context, row stored, after operators.Position) (operators.Item, error) {
