@@ -19,15 +19,7 @@ import (
 // the same, what is left of the bytes stays, and the instance is whole again as soon as the right bytes come once more.
 func TestDamagedBytes(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		dir := t.TempDir()
-		h, err := home.Open(t.Context(), db, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, err := h.Create(t.Context(), "alice", home.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		i, dir := opened(t, db, home.Options{})
 		large, small := strings.Repeat("2", 100_000), "small"
 		bring(t, i, "s", file("1", "kept", "1"), file("2", "large", large), file("3", "small", small))
 		spoil(t, db, filesBelow(t, dir)[0])

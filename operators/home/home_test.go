@@ -22,6 +22,21 @@ import (
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
 // file is a record of a file, with its content.
+// opened is the instance of somebody in a home of their own, and the folder of its blobs.
+func opened(t *testing.T, db *sqldb.DB, o home.Options) (*home.Instance, string) {
+	t.Helper()
+	dir := t.TempDir()
+	h, err := home.Open(t.Context(), db, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := h.Create(t.Context(), "alice", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i, dir
+}
+
 func file(id, path, content string) operators.Item {
 	return operators.Item{
 		Record: formats.Record{
@@ -468,15 +483,7 @@ func putErr(t testing.TB, i *home.Instance, r formats.Record, content io.Reader)
 // TestBlobs puts contents around the size from which they are files, and looks at what is left of them.
 func TestBlobs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		dir := t.TempDir()
-		h, err := home.Open(t.Context(), db, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, err := h.Create(t.Context(), "alice", home.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		i, dir := opened(t, db, home.Options{})
 		var items []operators.Item
 		for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 3 << 20} {
 			items = append(items, file(strings.Repeat("i", len(items)+1), strings.Repeat("n", len(items)+1), strings.Repeat("b", size)))

@@ -15,20 +15,6 @@ import (
 	"github.com/passerelle-cloud/passerelle/operators/home"
 )
 
-func opened(t *testing.T, db *sqldb.DB, o home.Options) (*home.Instance, string) {
-	t.Helper()
-	dir := t.TempDir()
-	h, err := home.Open(t.Context(), db, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := h.Create(t.Context(), "alice", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i, dir
-}
-
 func stock(t *testing.T, i *home.Instance) operators.Stock {
 	t.Helper()
 	s, err := i.Target().Stock(t.Context())
