@@ -279,6 +279,11 @@ func TestPauseAndResume(t *testing.T) {
 		time.Sleep(5 * pace)
 		var asked atomic.Int64
 		b.weather.set(func(*http.Request) fate { asked.Add(1); return fair })
+		for before, end := int64(-1), time.Now().Add(20*time.Second); asked.Load() != before && time.Now().Before(end); { // what was under way ends
+			before = asked.Load()
+			time.Sleep(10 * pace)
+		}
+		asked.Store(0)
 		time.Sleep(20 * pace)
 		if m := j.come(); asked.Load() > 0 || !m.Paused || m.Stage != s.there {
 			t.Errorf("%s: %d requests while it was paused, %s", stage, asked.Load(), m.Stage)
