@@ -33,8 +33,8 @@ type ReceiverOptions struct {
 	Peer   func(ctx context.Context, id string) (*statement.Signed, error)
 	// Connect is the way to a source, with the tokens that came with the person's authorisation.
 	Connect func(ctx context.Context, peer *statement.Signed, tokens string) (*Link, error)
-	// Archive opens an archive whose index has come, and says what is expected of it. Its volumes are awaited as the archive's
-	// own options say.
+	// Archive opens an archive whose index has come, and says what is expected of it; await waits until one of its volumes has
+	// come, see [archive.OpenOptions].
 	Archive func(ctx context.Context, index string, await func(ctx context.Context, volume string) error) (*archive.Archive, archive.Expectations, error)
 	Staging Staging
 	// Room is how many bytes a person may still bring, and false if there is no limit.
