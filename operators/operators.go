@@ -135,10 +135,32 @@ type Examining interface {
 	Examine(ctx context.Context, after Position) (int, error)
 }
 
-// Listing is a source that lists the bytes that its records name, without reading any of them.
+// Listing is a source that gives the bytes that its records name apart from these.
 type Listing interface {
-	// Blobs returns, in the order of their hashes and each once, the blobs after one, at most so many.
+	// Blobs returns, in the order of their hashes and each once, the blobs after one, at most so many. It reads none of them.
 	Blobs(ctx context.Context, after formats.Hash, most int) ([]formats.Blob, error)
+	// Contents opens those of some blobs that are here in full, one after the other; whoever walks closes each before the next.
+	// Nobody has checked that they are what their hash says.
+	Contents(ctx context.Context, hashes []formats.Hash) iter.Seq2[Content, error]
+}
+
+// Content is bytes that are open to be read.
+type Content struct {
+	formats.Blob
+	io.ReadSeekCloser
+}
+
+// Ranging is a source that can walk a part of what it would.
+type Ranging interface {
+	// Range has walks give, of all that they would, only what was last changed after one position and up to another. Which
+	// contents they give is another thing, and stays as it is. It is said before the first walk.
+	Range(after, upTo Position)
+}
+
+// Sparing is a source that can read bytes one by one, as they are asked for.
+type Sparing interface {
+	// Spare has it do so in its walks, since most bytes will not be asked for. It is said before the first walk.
+	Spare(ctx context.Context) error
 }
 
 // Stated is a source, or a load, that lists the state of every record without reading them: in the order of the
@@ -165,6 +187,11 @@ type Load interface {
 	Held(ctx context.Context) (map[formats.Dataset]Count, error)
 }
 
+// Holding is a load that says of many blobs at once which of them the target holds; both in the order of their hashes, each once.
+type Holding interface {
+	Holds(ctx context.Context, blobs []formats.Blob) ([]formats.Hash, error)
+}
+
 // Stocking is a target that takes bytes in before it is known which records will name them.
 type Stocking interface {
 	// Stock begins to take bytes in. The target can be loaded into when the stock is closed.
@@ -173,8 +200,11 @@ type Stocking interface {
 
 // Stock takes bytes in. The next load that is finished keeps those that a record names, and removes the others.
 type Stock interface {
-	// PutBlob is that of a [Load]. What it took in is there for good once the stock is closed.
-	PutBlob(ctx context.Context, content io.Reader, size int64) (formats.Blob, error)
+	// PutBlob takes in bytes, unless they are others than they should be: then it returns false, and they are dropped. What it
+	// took in, and what there was room for of that, is there for good once the stock is closed.
+	PutBlob(ctx context.Context, content io.Reader, want formats.Blob) (bool, error)
+	// PutFile is PutBlob for bytes that are in a file, which is gone then. After an error it may still be there, whole.
+	PutFile(ctx context.Context, name string, want formats.Blob) (bool, error)
 	Close(ctx context.Context) error
 }
 

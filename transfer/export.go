@@ -118,6 +118,11 @@ func (e Export) records(ctx context.Context, w *archive.Writer, d operators.Desc
 	if e.Since == nil {
 		progress.TotalRecords, progress.TotalBytes = d.Total.Records, d.Total.Bytes
 	}
+	if sparing, can := e.Source.(operators.Sparing); can && e.Held != nil {
+		if err := sparing.Spare(ctx); err != nil {
+			return err
+		}
+	}
 	for item, err := range e.Source.Records(ctx, e.after()) {
 		if err != nil {
 			return err

@@ -27,11 +27,6 @@ type Import struct {
 	Expect archive.Expectations
 	// Claimed is asked whether a sound archive is the one that is wanted, before anything is loaded; nil: any is.
 	Claimed func(*archive.Claims) error
-	// Early has blobs stored while the archive is still being verified, if the target can take them in, which saves reading
-	// them twice. It is for a target that is nobody's yet, which is thrown away with all that is in it. Records wait, as always.
-	Early bool
-	// Most is how many bytes of blobs are stored early, before it is known what was signed; more are refused.
-	Most int64
 	// Trusted refuses archives whose signer is not trusted.
 	Trusted bool
 	// Whole refuses an archive that leaves out bytes which the target does not have. Otherwise the report lists their records.
@@ -43,12 +38,12 @@ type Import struct {
 	Observe Observer
 }
 
-// Run verifies everything first and writes nothing before that is done, but for what Early allows. An archive that is not sound, or that does
+// Run verifies everything first and writes nothing before that is done. An archive that is not sound, or that does
 // not follow what was loaded before, is refused whole; a sound record that the target cannot hold is in the report,
 // and the rest goes in. An import that was interrupted goes on where it was when it is run again.
 func (i Import) Run(ctx context.Context) (report *Report, err error) {
 	report = &Report{Started: time.Now().UTC()}
-	verified, stored, err := i.examine(ctx)
+	verified, err := i.verify(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +63,7 @@ func (i Import) Run(ctx context.Context) (report *Report, err error) {
 	if err := i.Journal.note(ctx, importBegun, &claims.Source, detail); err != nil {
 		return nil, err
 	}
-	if err := i.fill(ctx, verified, stored, origin, report); err != nil {
+	if err := i.fill(ctx, verified, origin, report); err != nil {
 		if report.Finished.IsZero() {
 			report = nil // it says nothing yet
 		}
@@ -80,7 +75,7 @@ func (i Import) Run(ctx context.Context) (report *Report, err error) {
 }
 
 // fill loads what was verified, and counts it again.
-func (i Import) fill(ctx context.Context, verified *archive.Verified, stored bool, origin operators.Origin, report *Report) (err error) {
+func (i Import) fill(ctx context.Context, verified *archive.Verified, origin operators.Origin, report *Report) (err error) {
 	claims := verified.Report.Claims
 	target, err := i.Target(ctx)
 	if err != nil {
@@ -95,7 +90,7 @@ func (i Import) fill(ctx context.Context, verified *archive.Verified, stored boo
 	if err != nil {
 		return fmt.Errorf("open the target: %w", err)
 	}
-	if err := i.load(ctx, verified, stored, load, report); err != nil {
+	if err := i.load(ctx, verified, load, report); err != nil {
 		return errors.Join(fmt.Errorf("load: %w", err), load.Abort())
 	}
 	if err := load.Finish(ctx); err != nil {
@@ -105,44 +100,6 @@ func (i Import) fill(ctx context.Context, verified *archive.Verified, stored boo
 	report.Unchanged = again && report.nothingNew()
 	i.Observe.tell(Progress{Step: Checking})
 	return report.check(ctx, load, claims)
-}
-
-// examine verifies the archive, and reports whether its blobs were stored meanwhile.
-func (i Import) examine(ctx context.Context) (verified *archive.Verified, stored bool, err error) {
-	if !i.Early {
-		verified, err = i.verify(ctx)
-		return verified, false, err
-	}
-	target, err := i.Target(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	defer func() {
-		if err = errors.Join(err, target.Close()); err != nil && verified != nil {
-			verified, err = nil, errors.Join(err, verified.Close())
-		}
-	}()
-	stocking, ok := target.(operators.Stocking)
-	if !ok {
-		verified, err = i.verify(ctx)
-		return verified, false, err
-	}
-	stock, err := stocking.Stock(ctx)
-	if err != nil {
-		return nil, false, fmt.Errorf("open the target: %w", err)
-	}
-	left := i.Most
-	i.Expect.Store = func(content io.Reader, size int64) (formats.Blob, error) {
-		if left -= max(size, 0); left < 0 {
-			return formats.Blob{}, fmt.Errorf("%w: its files have more than %d bytes, which is much more than was announced", ErrRefused, i.Most)
-		}
-		return stock.PutBlob(ctx, content, size)
-	}
-	verified, err = i.verify(ctx)
-	if errClose := stock.Close(ctx); errClose != nil {
-		err = errors.Join(err, fmt.Errorf("store what has come: %w", errClose))
-	}
-	return verified, true, err
 }
 
 func (i Import) verify(ctx context.Context) (*archive.Verified, error) {
@@ -207,7 +164,7 @@ func follows(ctx context.Context, target operators.Target, origin operators.Orig
 	return false, nil
 }
 
-func (i Import) load(ctx context.Context, verified *archive.Verified, stored bool, load operators.Load, report *Report) error {
+func (i Import) load(ctx context.Context, verified *archive.Verified, load operators.Load, report *Report) error {
 	total := verified.Report.Claims.Totals()
 	progress := Progress{Step: Loading, TotalRecords: total.Records, TotalBytes: total.Bytes}
 	lacking, err := i.lacking(ctx, verified, load)
@@ -217,9 +174,15 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, stored boo
 	if left := verified.Report.Claims.LeftOut; left != nil {
 		progress.TotalBytes -= left.Bytes
 	}
-	if stored {
-		progress.Bytes = progress.TotalBytes
-	} else if err := i.blobs(ctx, verified, load, &progress); err != nil {
+	err = verified.Blobs(ctx, func(blob formats.Blob, content io.Reader) error {
+		if err := putBlob(ctx, load, blob, content); err != nil {
+			return err
+		}
+		progress.Bytes += blob.Size
+		i.Observe.tell(progress)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for _, d := range formats.Datasets() {
@@ -240,18 +203,6 @@ func (i Import) load(ctx context.Context, verified *archive.Verified, stored boo
 		}
 	}
 	return nil
-}
-
-// blobs stores what the records name.
-func (i Import) blobs(ctx context.Context, verified *archive.Verified, load operators.Load, progress *Progress) error {
-	return verified.Blobs(ctx, func(blob formats.Blob, content io.Reader) error {
-		if err := putBlob(ctx, load, blob, content); err != nil {
-			return err
-		}
-		progress.Bytes += blob.Size
-		i.Observe.tell(*progress)
-		return nil
-	})
 }
 
 // putBlob stores a blob unless the target has it. Bytes that are not the blob's, since the archive was changed after

@@ -58,7 +58,7 @@ const (
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75) // live data is small here and contents are many: less memory for a little more time
+		debug.SetGCPercent(65) // live data is small here and contents are many: less memory for a little more time
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

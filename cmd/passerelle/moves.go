@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/passerelle-cloud/passerelle/consent"
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -139,7 +141,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			}
 			return &move.Link{URL: peer.URL(from.Statement.Operator), Send: session.Send, Plain: s.visits.HTTP}, nil
 		},
-		Archive: func(ctx context.Context, index string, await func(context.Context, string) error) (*archive.Archive, archive.Expectations, error) {
+		Archive: func(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error) {
 			store, err := g.keys(ctx)
 			if err != nil {
 				return nil, archive.Expectations{}, err
@@ -152,8 +154,15 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			if err != nil {
 				return nil, expect, err
 			}
-			a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities, Await: await})
+			a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities})
 			return a, expect, err
+		},
+		Identities: func(ctx context.Context) ([]age.Identity, error) {
+			store, err := g.keys(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return store.Identities(ctx)
 		},
 		Staging: staging(g), Follows: s.examine, Followed: s.followed,
 		Room: func(ctx context.Context, person string) (int64, bool, error) {
@@ -197,6 +206,7 @@ func staging(g *gateway) move.Staging {
 			}
 			return instance.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
+		Held:    g.home.Held,
 		Owns:    g.home.Owns,
 		Take:    g.home.Take,
 		Adopt:   g.home.Adopt,

@@ -57,6 +57,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /moves", moves.Begin)
 	mux.HandleFunc("GET /moves/{id}", moves.Standing)
 	mux.HandleFunc("GET /moves/{id}/blobs", moves.Blobs)
+	mux.HandleFunc("POST /moves/{id}/blobs", moves.Parcel)
 	mux.HandleFunc("PUT /moves/{id}/blobs", moves.Spare)
 	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
 	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)

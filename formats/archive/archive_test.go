@@ -206,7 +206,7 @@ func eachFlip(t *testing.T, file, open string) {
 		if _, err := f.WriteAt([]byte{data[i] ^ 1<<(i%8)}, int64(i)); err != nil {
 			t.Fatal(err)
 		}
-		if r := verify(t, OpenOptions{}, Expectations{Store: []storing{nil, hashed}[i/flipStep%2]}, open); r.Intact || len(r.Faults) == 0 {
+		if r := verify(t, OpenOptions{}, Expectations{}, open); r.Intact || len(r.Faults) == 0 {
 			t.Errorf("%s: byte %d, bit %d: not found", filepath.Base(file), i, i%8)
 		}
 		if _, err := f.WriteAt(data[i:i+1], int64(i)); err != nil {

@@ -25,9 +25,6 @@ type OpenOptions struct {
 	// MaxExpansion refuses a compressed archive that grows by more than this factor once it has given a gigabyte.
 	// 0 means 1000; below 0 means no limit.
 	MaxExpansion int64
-	// Await waits until a volume has come, by its name, for an archive that is read while it is still fetched: its index is
-	// there already. nil: everything is there.
-	Await func(ctx context.Context, volume string) error
 }
 
 // Archive is an archive that was found, but of which nothing is known yet: see [Archive.Verify].
@@ -72,7 +69,7 @@ func Open(paths []string, opts OpenOptions) (*Archive, error) {
 			return &Archive{paths: paths, carried: &folder{root: paths[0]}}, nil
 		}
 	}
-	indexed, err := findIndex(paths, opts.Await == nil)
+	indexed, err := findIndex(paths)
 	if err != nil || indexed != nil {
 		if indexed != nil {
 			indexed.carried.(*volumes).opts = opts
@@ -93,17 +90,11 @@ func Open(paths []string, opts OpenOptions) (*Archive, error) {
 // Size is about how many bytes are to be read, to tell people how long it takes: those of the files that carry the
 // archive. It is 0 for a folder.
 func (a *Archive) Size() int64 {
-	var total int64
 	paths := a.paths
 	if v, ok := a.carried.(*volumes); ok {
 		paths = v.paths
-		if v.listed != nil {
-			for _, l := range v.listed {
-				total += l.Size // it may not have come yet
-			}
-			return total
-		}
 	}
+	var total int64
 	for _, p := range paths {
 		if info, err := os.Stat(p); err == nil && !info.IsDir() {
 			total += info.Size()
@@ -113,8 +104,7 @@ func (a *Archive) Size() int64 {
 }
 
 // findIndex looks for the index that was named, or that stands beside the volumes that were named.
-// Where all volumes have come, none may be missing.
-func findIndex(paths []string, come bool) (*Archive, error) {
+func findIndex(paths []string) (*Archive, error) {
 	name := ""
 	for _, p := range paths {
 		if strings.HasSuffix(p, indexSuffix) {
@@ -130,7 +120,7 @@ func findIndex(paths []string, come bool) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := index.locate(filepath.Dir(name), paths, come)
+	found, err := index.locate(filepath.Dir(name), paths)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +142,7 @@ func indexBeside(volume string) string {
 }
 
 // locate returns where each listed volume is: among the named paths, or beside the index.
-func (x *volumeIndex) locate(dir string, named []string, come bool) ([]string, error) {
+func (x *volumeIndex) locate(dir string, named []string) ([]string, error) {
 	known := map[string]string{}
 	for _, p := range named {
 		known[filepath.Base(p)] = p
@@ -166,8 +156,12 @@ func (x *volumeIndex) locate(dir string, named []string, come bool) ([]string, e
 			path = filepath.Join(dir, v.Name)
 		}
 		delete(known, v.Name)
-		if come {
-			faults = append(faults, v.found(path))
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			faults = append(faults, fmt.Errorf("%w: volume %s is missing: get it again from where the archive came from", ErrFault, v.Name))
+		case info.Size() != v.Size:
+			faults = append(faults, fmt.Errorf("%w: volume %s has %d bytes, its index says %d: it is truncated, or from another export", ErrFault, v.Name, info.Size(), v.Size))
 		}
 		found = append(found, path)
 	}
@@ -175,18 +169,6 @@ func (x *volumeIndex) locate(dir string, named []string, come bool) ([]string, e
 		faults = append(faults, fmt.Errorf("%w: %s is not a volume of this archive", ErrFault, name))
 	}
 	return found, errors.Join(faults...)
-}
-
-// found returns a fault if the file of a volume is missing or has another size.
-func (v Volume) found(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: volume %s is missing: get it again from where the archive came from", ErrFault, v.Name)
-	case info.Size() != v.Size:
-		return fmt.Errorf("%w: volume %s has %d bytes, its index says %d: it is truncated, or from another export", ErrFault, v.Name, info.Size(), v.Size)
-	}
-	return nil
 }
 
 var (
@@ -298,7 +280,7 @@ func Group(paths []string) [][]string {
 // WantsPassphrase reports whether a passphrase, rather than a key, opens what the first of the paths names.
 func WantsPassphrase(paths []string) (bool, error) {
 	name := paths[0]
-	if index, err := findIndex(paths, true); err == nil && index != nil {
+	if index, err := findIndex(paths); err == nil && index != nil {
 		name = index.paths[0]
 	}
 	f, err := os.Open(name)

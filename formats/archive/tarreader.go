@@ -34,9 +34,6 @@ func (v *volumes) repacked() bool { return v.ours == 0 }
 func (v *volumes) walk(ctx context.Context, visit func(*entry) error, fault func(Fault)) error {
 	v.ours, v.odd = 0, nil
 	for i, path := range v.paths {
-		if err := v.await(ctx, i); err != nil {
-			return err
-		}
 		skeleton, err := v.volume(ctx, path, visit)
 		if err != nil {
 			return err
@@ -51,17 +48,6 @@ func (v *volumes) walk(ctx context.Context, visit func(*entry) error, fault func
 		}
 	}
 	return nil
-}
-
-// await waits until a volume that the index lists has come.
-func (v *volumes) await(ctx context.Context, i int) error {
-	if v.opts.Await == nil || v.listed == nil {
-		return nil
-	}
-	if err := v.opts.Await(ctx, v.listed[i].Name); err != nil {
-		return err
-	}
-	return v.listed[i].found(v.paths[i])
 }
 
 // volume reads one volume and returns the hash of its skeleton, nil where a visitor left contents unread.

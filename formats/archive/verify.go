@@ -30,9 +30,6 @@ type Expectations struct {
 	Now time.Time
 	// Progress is told the contents' bytes as they are read.
 	Progress func(bytes int64)
-	// Store is given the bytes of each blob as they are read, before the archive is known to be sound, and returns what they
-	// are. It must read as many as it is told. nil: nobody is given them.
-	Store func(content io.Reader, size int64) (formats.Blob, error)
 }
 
 // Verified is an archive whose every byte was checked. Its records wait in a temporary folder; its blobs are read
@@ -200,11 +197,7 @@ func (c *check) payloadFile(name string, e *entry) error {
 		c.records[dataset] = s
 		out = s.file
 	}
-	take := func(e *entry) (formats.Hash, int64, error) { return c.hash(out, e) }
-	if c.want.Store != nil && holdsBlob(name) {
-		take = c.store
-	}
-	hash, size, err := take(e)
+	hash, size, err := c.hash(out, e)
 	if err != nil {
 		return err
 	}
@@ -256,42 +249,6 @@ func parseBlobKey(key []byte) formats.Blob {
 		b.Size = b.Size<<8 | int64(c)
 	}
 	return b
-}
-
-// store has a file stored, which hashes it.
-func (c *check) store(e *entry) (formats.Hash, int64, error) {
-	in := &watched{in: e.body, progress: c.want.Progress}
-	blob, err := c.want.Store(in, e.size)
-	switch {
-	case in.err != nil:
-		return formats.Hash{}, in.total, in.err // what reading said, rather than what was made of it
-	case errors.Is(err, formats.ErrInvalid), err == nil && in.total != e.size:
-		return formats.Hash{}, in.total, fmt.Errorf("%w: %s has not the %d bytes that were announced", ErrFault, e.name, e.size)
-	case err != nil:
-		return formats.Hash{}, in.total, fmt.Errorf("store what has come: %w", err)
-	}
-	e.hash = blob.SHA256
-	return e.hash, in.total, nil
-}
-
-// watched is a file that somebody else reads.
-type watched struct {
-	in       io.Reader
-	total    int64
-	err      error // other than its end
-	progress func(bytes int64)
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.in.Read(p)
-	w.total += int64(n)
-	if w.progress != nil {
-		w.progress(int64(n))
-	}
-	if err != nil && err != io.EOF {
-		w.err = err
-	}
-	return n, err
 }
 
 // hash reads a file to its end.

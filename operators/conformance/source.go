@@ -23,6 +23,8 @@ func Source(t *testing.T, open func(t *testing.T) operators.Source, want Expect)
 	t.Run("cancelled", func(t *testing.T) { testSourceCancelled(t, opened(t, open)) })
 	t.Run("states", func(t *testing.T) { testStates(t, opened(t, open)) })
 	t.Run("blobs", func(t *testing.T) { testBlobs(t, opened(t, open)) })
+	t.Run("sparing", func(t *testing.T) { testSparing(t, open) })
+	t.Run("in two halves", func(t *testing.T) { testHalves(t, open) })
 	t.Run("changes", func(t *testing.T) { testNoChanges(t, opened(t, open)) })
 }
 
@@ -170,8 +172,8 @@ func testStates(t *testing.T, source operators.Source) {
 	diffStates(t, stated, Read(t, source).Records)
 }
 
-// testBlobs checks that a source which lists its blobs lists those that its records name, in order, each once, and goes on
-// where it is told to.
+// testBlobs checks that a source which lists its blobs lists those that its records name, in order, each once, goes on where it
+// is told to, and gives their bytes.
 func testBlobs(t *testing.T, source operators.Source) {
 	listing, ok := source.(operators.Listing)
 	if !ok {
@@ -189,6 +191,7 @@ func testBlobs(t *testing.T, source operators.Source) {
 		if err != nil || len(page) > 7 {
 			t.Fatalf("%d blobs after %s: %v", len(page), after, err)
 		}
+		testContents(t, listing, page)
 		for _, b := range page {
 			if size, ok := named[b.SHA256]; !ok || size != b.Size || bytes.Compare(b.SHA256[:], after[:]) <= 0 {
 				t.Errorf("after %s it lists %+v", after, b)
@@ -201,6 +204,81 @@ func testBlobs(t *testing.T, source operators.Source) {
 	}
 	if listed != len(named) {
 		t.Errorf("it lists %d blobs, and its records name %d", listed, len(named))
+	}
+}
+
+// testSparing checks that a walk gives the same where contents are read one by one.
+func testSparing(t *testing.T, open func(*testing.T) operators.Source) {
+	source := opened(t, open)
+	sparing, ok := source.(operators.Sparing)
+	if !ok {
+		t.Skip("this source reads as it does")
+	}
+	if err := sparing.Spare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "records", byKey(t, Read(t, source).Records), byKey(t, Read(t, opened(t, open)).Records))
+}
+
+// testHalves checks that what a source gives up to a position, and after it, is all of it, each once.
+func testHalves(t *testing.T, open func(*testing.T) operators.Source) {
+	first, second := opened(t, open), opened(t, open)
+	one, ok := first.(operators.Ranging)
+	if !ok {
+		t.Skip("the walks of this source are whole")
+	}
+	d, err := first.Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.Range(0, d.Position/2)
+	second.(operators.Ranging).Range(d.Position/2, d.Position)
+	got := append(Read(t, first).Records, Read(t, second).Records...)
+	want := byKey(t, Read(t, opened(t, open)).Records)
+	if len(got) != len(want) {
+		t.Errorf("the halves have %d records, the whole %d", len(got), len(want))
+	}
+	diff(t, "records", byKey(t, got), want)
+}
+
+// byKey are the lines of records by what they are called.
+func byKey(t *testing.T, records []formats.Record) map[string]string {
+	t.Helper()
+	lines := map[string]string{}
+	for _, r := range records {
+		line, err := r.AppendLine(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[key(r)] = string(line)
+	}
+	return lines
+}
+
+// testContents checks that the bytes of blobs can be had, of each as often as it is asked for, and of none that is not there.
+func testContents(t *testing.T, listing operators.Listing, blobs []formats.Blob) {
+	t.Helper()
+	var asked []formats.Hash
+	for _, b := range blobs {
+		asked = append(asked, b.SHA256, formats.HashOf(b.SHA256[:]), b.SHA256)
+	}
+	var got []formats.Blob
+	for content, err := range listing.Contents(t.Context(), asked) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(content)
+		if err = errors.Join(err, content.Close()); err != nil || formats.HashOf(text) != content.SHA256 || int64(len(text)) != content.Size {
+			t.Errorf("of %s there are %d bytes, which are others: %v", content.SHA256, len(text), err)
+		}
+		got = append(got, content.Blob)
+	}
+	var want []formats.Blob
+	for _, b := range blobs {
+		want = append(want, formats.Blob{SHA256: b.SHA256, Size: b.Size}, formats.Blob{SHA256: b.SHA256, Size: b.Size})
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("of %d blobs the bytes came %d times", len(blobs), len(got))
 	}
 }
 

@@ -110,16 +110,21 @@ func sizeDiffers(size int64) error {
 
 // keep writes the row of a blob, unless there is one or it does not fit. A row whose bytes were lost has them again.
 func (w *writer) keep(blob formats.Blob, data []byte) error {
-	counted, err := w.counted(blob.SHA256)
-	if err != nil || !counted && !w.fits(blob.Size) {
+	if err := w.begin(); err != nil { // for what is used
 		return err
 	}
-	if counted {
-		return w.exec(`UPDATE home_blob SET data = $3 WHERE instance = $1 AND hash = $2 AND data IS NULL`, w.i.id, blob.SHA256[:], null(data))
+	if w.fits(blob.Size) {
+		n, err := w.affect(`INSERT INTO home_blob (instance, hash, size, data) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, w.i.id, blob.SHA256[:], blob.Size, null(data))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			w.used += blob.Size
+			w.bytes += int64(len(data))
+			return nil
+		}
 	}
-	w.used += blob.Size
-	w.bytes += int64(len(data))
-	return w.exec(`INSERT INTO home_blob (instance, hash, size, data) VALUES ($1, $2, $3, $4)`, w.i.id, blob.SHA256[:], blob.Size, null(data))
+	return w.exec(`UPDATE home_blob SET data = $3 WHERE instance = $1 AND hash = $2 AND data IS NULL`, w.i.id, blob.SHA256[:], null(data))
 }
 
 // putLarge writes the file first, which may take long, and then the row.

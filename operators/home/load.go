@@ -43,6 +43,14 @@ func (l *load) Has(ctx context.Context, blob formats.Blob) (has bool, err error)
 	return has, err
 }
 
+// Holds implements [operators.Holding].
+func (l *load) Holds(ctx context.Context, blobs []formats.Blob) ([]formats.Hash, error) {
+	if err := l.w.during(ctx, l.w.commit); err != nil {
+		return nil, err
+	}
+	return l.w.i.holds(ctx, blobs)
+}
+
 // PutBlob implements [operators.Load].
 func (l *load) PutBlob(ctx context.Context, content io.Reader, size int64) (formats.Blob, error) {
 	return l.w.putBlob(ctx, content, size)

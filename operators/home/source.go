@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -16,14 +17,17 @@ import (
 )
 
 // Source returns the instance to be read from.
-func (i *Instance) Source() *Source { return &Source{Instance: i} }
+func (i *Instance) Source() *Source { return &Source{Instance: i, end: math.MaxInt64} }
 
 // Source is an instance as something to read from: as it stood when it was first asked, whatever is written meanwhile.
 type Source struct {
 	*Instance
-	tx    *sql.Tx
-	pages *sql.Stmt
-	arena []byte // the small blobs of the page that is walked
+	tx         *sql.Tx
+	pages      *sql.Stmt
+	begin, end operators.Position    // of walks
+	arena      []byte                // the small blobs of the page that is walked
+	sparing    bool                  // small blobs are read when they are asked for
+	missing    map[formats.Hash]bool // then: those of them that were lost
 }
 
 // Close implements [operators.Source].
@@ -76,7 +80,7 @@ func (s *Source) Records(ctx context.Context, after operators.Position) iter.Seq
 			yield(operators.Item{}, err)
 			return
 		}
-		for since := after; ; {
+		for since := max(after, s.begin); ; {
 			rows, err := s.page(ctx, since, after)
 			if err != nil {
 				yield(operators.Item{}, fmt.Errorf("read the records: %w", err))
@@ -106,19 +110,64 @@ type stored struct {
 	data     []byte
 }
 
-const pageQuery = `
+// Range implements [operators.Ranging].
+func (s *Source) Range(after, upTo operators.Position) { s.begin, s.end = after, upTo }
+
+// Spare implements [operators.Sparing].
+func (s *Source) Spare(ctx context.Context) error {
+	if _, err := s.position(ctx); err != nil {
+		return err
+	}
+	var err error
+	s.missing, err = hashes(ctx, s.tx, `SELECT hash FROM home_blob WHERE instance = $1`+lostSmall, s.id)
+	s.sparing = err == nil
+	return err
+}
+
+// lostSmall is the condition under which the bytes of a small blob were lost, as an index has it.
+const lostSmall = ` AND data IS NULL AND size > 0 AND size <= ` + small
+
+// hashes reads a set of them.
+func hashes(ctx context.Context, q rowsQuerier, query string, args ...any) (map[formats.Hash]bool, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read what is here: %w", err)
+	}
+	defer rows.Close()
+	found := map[formats.Hash]bool{}
+	var hash sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&hash); err != nil {
+			return nil, err
+		}
+		found[formats.Hash(hash)] = true
+	}
+	return found, rows.Err()
+}
+
+const (
+	pageQuery = `
 	SELECT r.position, r.line, CASE WHEN r.blob_since > $3 THEN r.blob END, r.size, b.data IS NOT NULL, CASE WHEN r.blob_since > $3 THEN b.data END
-	FROM home_record r LEFT JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob
-	WHERE r.instance = $1 AND r.position > $2 AND ($3 > 0 OR NOT r.deleted) ORDER BY r.position LIMIT $4`
+	FROM home_record r LEFT JOIN home_blob b ON b.instance = r.instance AND b.hash = r.blob` + pageOf
+	sparingQuery = `
+	SELECT r.position, r.line, CASE WHEN r.blob_since > $3 THEN r.blob END, r.size, FALSE, NULL
+	FROM home_record r` + pageOf
+	pageOf = `
+	WHERE r.instance = $1 AND r.position > $2 AND ($3 > 0 OR NOT r.deleted) AND r.position <= $5 ORDER BY r.position LIMIT $4`
+)
 
 // page reads the next records after one. Contents are wanted only where they changed after a position.
 func (s *Source) page(ctx context.Context, since, after operators.Position) (list []stored, err error) {
 	if s.pages == nil {
-		if s.pages, err = s.tx.PrepareContext(context.WithoutCancel(ctx), pageQuery); err != nil {
+		query := pageQuery
+		if s.sparing {
+			query = sparingQuery
+		}
+		if s.pages, err = s.tx.PrepareContext(context.WithoutCancel(ctx), query); err != nil {
 			return nil, err
 		}
 	}
-	rows, err := s.pages.QueryContext(ctx, s.id, int64(since), int64(after), pageRecords)
+	rows, err := s.pages.QueryContext(ctx, s.id, int64(since), int64(after), pageRecords, int64(s.end))
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +199,12 @@ func (s *Source) item(ctx context.Context, row stored, after operators.Position)
 		return operators.Item{Record: record}, err
 	}
 	item := operators.Item{Record: record}
-	if row.inline || row.size == 0 {
+	switch {
+	case row.inline || row.size == 0:
 		item.Content = func() (io.ReadCloser, error) { return inMemory{bytes.NewReader(row.data)}, nil }
+		return item, nil
+	case s.sparing && row.size <= smallBlob && !s.missing[record.Blob.SHA256]:
+		item.Content = func() (io.ReadCloser, error) { return s.small(ctx, record.Blob.SHA256) }
 		return item, nil
 	}
 	name := s.blobFile(record.Blob.SHA256)
@@ -166,6 +219,13 @@ func (s *Source) item(ctx context.Context, row stored, after operators.Position)
 		return f, err
 	}
 	return item, nil
+}
+
+// small reads a small blob by itself.
+func (s *Source) small(ctx context.Context, hash formats.Hash) (io.ReadCloser, error) {
+	var data []byte
+	err := s.tx.QueryRowContext(ctx, `SELECT data FROM home_blob WHERE instance = $1 AND hash = $2`, s.id, hash[:]).Scan(&data)
+	return inMemory{bytes.NewReader(data)}, err
 }
 
 // inMemory is the content of a small blob.

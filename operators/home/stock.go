@@ -2,9 +2,14 @@ package home
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -58,23 +63,95 @@ func (t *Target) Stock(ctx context.Context) (operators.Stock, error) {
 }
 
 // PutBlob implements [operators.Stock].
-func (s *stock) PutBlob(ctx context.Context, content io.Reader, size int64) (formats.Blob, error) {
-	if size < 0 || size > smallBlob {
-		return s.w.putBlob(ctx, content, size)
+func (s *stock) PutBlob(ctx context.Context, content io.Reader, want formats.Blob) (bool, error) {
+	content = &careful{ctx: ctx, in: content}
+	if want.Size < 0 || want.Size > smallBlob {
+		return s.putLarge(ctx, content, want)
 	}
-	if len(s.now.contents)+int(size)+1 > cap(s.now.contents) {
+	if len(s.now.contents)+int(want.Size)+1 > cap(s.now.contents) {
 		if err := s.write(ctx); err != nil {
-			return formats.Blob{}, err
+			return false, err
 		}
 	}
 	b := &s.now
-	data, err := readSmall(&careful{ctx: ctx, in: content}, size, b.contents[len(b.contents):cap(b.contents)])
-	if err != nil {
-		return formats.Blob{}, err
+	data, err := readSmall(content, want.Size, b.contents[len(b.contents):cap(b.contents)])
+	if err != nil || formats.HashOf(data) != want.SHA256 {
+		return false, err
 	}
-	blob := formats.Blob{SHA256: formats.HashOf(data), Size: size}
-	b.contents, b.blobs = b.contents[:len(b.contents)+int(size)], append(b.blobs, blob)
-	return blob, nil
+	b.contents, b.blobs = b.contents[:len(b.contents)+int(want.Size)], append(b.blobs, want)
+	return true, nil
+}
+
+// putLarge writes a file, and then the row.
+func (s *stock) putLarge(ctx context.Context, content io.Reader, want formats.Blob) (bool, error) {
+	if want.Size < 0 {
+		return false, sizeDiffers(want.Size)
+	}
+	got, temporary, err := s.w.i.writeFile(content, want.Size)
+	if err != nil {
+		return false, err
+	}
+	return s.keepFile(ctx, temporary, got.SHA256, want)
+}
+
+// keepFile keeps a file if it is what it should be.
+func (s *stock) keepFile(ctx context.Context, temporary string, got formats.Hash, want formats.Blob) (bool, error) {
+	if got != want.SHA256 {
+		return false, os.Remove(temporary)
+	}
+	want = formats.Blob{SHA256: want.SHA256, Size: want.Size}
+	err := s.w.during(ctx, func() error { return errors.Join(s.w.begin(), s.w.keepFile(want, temporary)) }) // begun, for what is used
+	if err != nil {
+		os.Remove(temporary)
+	}
+	return err == nil, err
+}
+
+// PutFile implements [operators.Stock].
+func (s *stock) PutFile(ctx context.Context, name string, want formats.Blob) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if want.Size > smallBlob {
+		if is, taken, err := s.takeOver(ctx, f, want); taken || err != nil {
+			return is, err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return false, err
+		}
+	}
+	is, err := s.PutBlob(ctx, f, want)
+	if err == nil {
+		err = os.Remove(name)
+	}
+	return is, err
+}
+
+// takeOver makes a file one of the instance's, unless it is in another file system. It is read where it is, since that may take long,
+// and whoever ends meanwhile must find it again.
+func (s *stock) takeOver(ctx context.Context, f *os.File, want formats.Blob) (is, taken bool, err error) {
+	digest := sha256.New()
+	size, err := io.CopyBuffer(digest, &careful{ctx: ctx, in: f}, make([]byte, 128<<10))
+	if err = errors.Join(err, f.Sync()); err != nil {
+		return false, false, err
+	}
+	if size != want.Size {
+		return false, true, errors.Join(sizeDiffers(want.Size), os.Remove(f.Name()))
+	}
+	dir := s.w.i.home.blobDir(s.w.i.id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return false, false, err
+	}
+	temporary := filepath.Join(dir, unfinished+rand.Text())
+	if err := os.Rename(f.Name(), temporary); errors.Is(err, syscall.EXDEV) {
+		return false, false, nil
+	} else if err != nil {
+		return false, false, err
+	}
+	is, err = s.keepFile(ctx, temporary, formats.Hash(digest.Sum(nil)), want)
+	return is, true, err
 }
 
 // write begins to write what was gathered, in one transaction, when the batch before is written.
@@ -86,7 +163,13 @@ func (s *stock) write(ctx context.Context) error {
 	s.now.contents, s.now.blobs = s.now.contents[:0], s.now.blobs[:0]
 	s.written = make(chan error, 1)
 	go func(b batch, written chan<- error) {
-		written <- s.w.during(ctx, func() error { return b.write(s.w) })
+		err := s.w.during(ctx, func() error { return b.write(s.w) })
+		if err != nil { // nobody may wait for this transaction until somebody hears of it
+			s.w.mu.Lock()
+			err = errors.Join(err, s.w.rollback())
+			s.w.mu.Unlock()
+		}
+		written <- err
 	}(s.before, s.written)
 	return nil
 }

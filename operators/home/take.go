@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -39,6 +41,145 @@ func blobsOf(rows *sql.Rows) (list []formats.Blob, err error) {
 		list = append(list, b)
 	}
 	return list, rows.Err()
+}
+
+// Contents implements [operators.Listing]. It takes the database only while it reads some small ones, never while it hands them
+// out.
+func (s *Source) Contents(ctx context.Context, hashes []formats.Hash) iter.Seq2[operators.Content, error] {
+	return func(yield func(operators.Content, error) bool) {
+		ctx := context.WithoutCancel(ctx) // for short queries, which need nobody to watch over them
+		find, err := s.home.db.Read.PrepareContext(ctx, findSome)
+		if err != nil {
+			yield(operators.Content{}, fmt.Errorf("find contents: %w", err))
+			return
+		}
+		defer find.Close()
+		var read some
+		for asked := range slices.Chunk(hashes, someBlobs) {
+			if err := read.from(ctx, find, s.id, asked); err != nil {
+				yield(operators.Content{}, fmt.Errorf("read contents: %w", err))
+				return
+			}
+			for _, hash := range asked {
+				c, err := read.open(s.Instance, hash)
+				if err != nil {
+					continue // a walk tells what is the matter with it
+				}
+				if !yield(c, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// someBlobs is how many blobs are looked for at once: those that are small take a megabyte at most.
+const someBlobs = 16
+
+var findSome = `SELECT hash, size, data FROM home_blob WHERE instance = $1 AND hash IN (` + func() (list string) {
+	for n := range someBlobs {
+		list += fmt.Sprint(", $", n+2)
+	}
+	return list[2:]
+}() + `)`
+
+// some is some blobs as they were read.
+type some struct {
+	contents []byte
+	rows     map[formats.Hash]someRow
+}
+
+type someRow struct {
+	size, from, to int64 // from, to: of the contents; both 0: they are in a file
+}
+
+func (s *some) from(ctx context.Context, find *sql.Stmt, instance int64, asked []formats.Hash) error {
+	args := []any{instance}
+	for n := range someBlobs {
+		args = append(args, asked[min(n, len(asked)-1)][:])
+	}
+	rows, err := find.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	s.contents, s.rows = s.contents[:0], map[formats.Hash]someRow{}
+	var hash, data sql.RawBytes
+	var size int64
+	for rows.Next() {
+		if err := rows.Scan(&hash, &size, &data); err != nil {
+			return err
+		}
+		from := int64(len(s.contents))
+		s.contents = append(s.contents, data...)
+		s.rows[formats.Hash(hash)] = someRow{size, from, from + int64(len(data))}
+	}
+	return rows.Err()
+}
+
+// open opens the bytes of a blob. Those of a small one are there until others are read.
+func (s *some) open(i *Instance, hash formats.Hash) (operators.Content, error) {
+	row, there := s.rows[hash]
+	c := operators.Content{Blob: formats.Blob{SHA256: hash, Size: row.size}}
+	switch has := row.to - row.from; {
+	case !there:
+		return c, fs.ErrNotExist
+	case has == row.size:
+		c.ReadSeekCloser = inMemory{bytes.NewReader(s.contents[row.from:row.to])}
+		return c, nil
+	case has > 0:
+		return c, missing(hash, has, row.size)
+	}
+	f, err := openFile(i.blobFile(hash), hash, row.size)
+	c.ReadSeekCloser = f
+	return c, err
+}
+
+// Held returns which of some blobs the instance has that comes to be for a move. The blobs come in the order of their hashes,
+// each once.
+func (h *Home) Held(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error) {
+	i, err := h.Staged(ctx, move)
+	if errors.Is(err, operators.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i.holds(ctx, blobs)
+}
+
+// holds returns which of some blobs are here, both in the order of their hashes. Of their rows it reads no more than what
+// indexes have.
+func (i *Instance) holds(ctx context.Context, blobs []formats.Blob) (held []formats.Hash, err error) {
+	if len(blobs) == 0 {
+		return nil, nil
+	}
+	const query = `SELECT hash FROM home_blob WHERE instance = $1 AND hash >= $2 AND hash <= $3`
+	first, last := blobs[0].SHA256, blobs[len(blobs)-1].SHA256
+	have, err := hashes(ctx, i.home.db.Read, query, i.id, first[:], last[:])
+	if err != nil {
+		return nil, err
+	}
+	lost, err := hashes(ctx, i.home.db.Read, query+lostSmall, i.id, first[:], last[:])
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range blobs {
+		if !have[b.SHA256] || lost[b.SHA256] {
+			continue
+		}
+		if b.Size > smallBlob {
+			info, err := os.Stat(i.blobFile(b.SHA256))
+			if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != b.Size {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		held = append(held, b.SHA256)
+	}
+	return held, nil
 }
 
 // Owns reports whether a person has any bytes here.

@@ -157,15 +157,23 @@ func (w *writer) statement(query string) (*sql.Stmt, error) {
 
 // exec writes.
 func (w *writer) exec(query string, args ...any) error {
+	_, err := w.affect(query, args...)
+	return err
+}
+
+// affect writes, and returns how many rows that were.
+func (w *writer) affect(query string, args ...any) (int64, error) {
 	s, err := w.statement(query)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w.writes++
-	if _, err = s.Exec(args...); err != nil {
+	result, err := s.Exec(args...)
+	if err != nil {
 		w.broken = true
+		return 0, err
 	}
-	return err
+	return result.RowsAffected()
 }
 
 // row reads one row, and returns false if there is none.

@@ -225,6 +225,35 @@ func (m Moves) Blobs(w http.ResponseWriter, r *http.Request) {
 	out.end(err)
 }
 
+// Parcel sends the bytes of some blobs. Each is an access as that of a file is.
+func (m Moves) Parcel(w http.ResponseWriter, r *http.Request) {
+	q, ok := m.authorised(w, r)
+	if !ok {
+		return
+	}
+	var wanted move.Wanted
+	if !q.message(&wanted) {
+		return
+	}
+	if err := wanted.Check(); err != nil {
+		q.bad(err.Error())
+		return
+	}
+	parcel, err := m.Sender.Parcel(r.Context(), q.Authorisation, q.id, wanted)
+	if err != nil {
+		m.answer(w, nil, err)
+		return
+	}
+	defer parcel.Close()
+	out, _, ok := q.permit(consent.Carry)
+	if !ok {
+		return
+	}
+	defer out.settle()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	out.end(parcel.Send(r.Context(), out))
+}
+
 // Spare takes which of these blobs the destination holds already.
 func (m Moves) Spare(w http.ResponseWriter, r *http.Request) {
 	q, ok := m.authorised(w, r)

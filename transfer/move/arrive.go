@@ -46,7 +46,7 @@ type arrival struct {
 func (a *arrival) step(ctx context.Context) error {
 	switch a.Stage {
 	case Planned:
-		if offered, err := a.offer(ctx); offered || err != nil {
+		if gathered, err := a.gather(ctx); gathered || err != nil {
 			return err
 		}
 		return a.load(ctx, Copy)
@@ -164,14 +164,10 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 		now.Bytes = bytes
 		a.show(ctx, now)
 	}}
-	files, err := fetch.begin(ctx, packed.Files)
-	if err != nil {
+	if err := fetch.run(ctx, packed.Files); err != nil {
 		return packed, nil, err
 	}
-	report, err := a.loaded(ctx, n, packed, files)
-	if err := files.end(err == nil); err != nil {
-		return packed, nil, err
-	}
+	report, err := a.loaded(ctx, n, packed)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRoom) {
 		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault) || errors.Is(err, transfer.ErrRefused)))
 	}
@@ -227,15 +223,9 @@ func (a *arrival) heal(n int, packed Packed, fault bool) error {
 	return err
 }
 
-// loaded verifies and loads what comes, while it comes.
-func (a *arrival) loaded(ctx context.Context, n int, packed Packed, files *coming) (*transfer.Report, error) {
-	index := packed.Files[len(packed.Files)-1].Name
-	for _, f := range packed.Files[max(len(packed.Files)-2, 0):] {
-		if err := files.await(ctx, f.Name); err != nil {
-			return nil, err
-		}
-	}
-	came, expect, err := a.opt.Archive(ctx, filepath.Join(a.folder(a.ID, n), index), files.await)
+// loaded verifies and loads what has come.
+func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.Report, error) {
+	came, expect, err := a.opt.Archive(ctx, filepath.Join(a.folder(a.ID, n), packed.Files[len(packed.Files)-1].Name))
 	if err != nil {
 		return nil, err
 	}
@@ -243,16 +233,13 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed, files *comin
 	began := a.store.now()
 	step := transfer.Step("")
 	report, err := transfer.Import{
-		Archive: came, Expect: expect, Trusted: true, Whole: true, Early: true, Most: mostBytes(a.Detail.Plan), Tmp: a.opt.Tmp,
+		Archive: came, Expect: expect, Trusted: true, Whole: true, Tmp: a.opt.Tmp,
 		Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
 		Target:  func(ctx context.Context) (operators.Target, error) { return a.opt.Staging.Target(ctx, a.ID, a.Person) },
 		Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append},
 		Observe: func(p transfer.Progress) {
 			if p.Step != step {
 				step, began = p.Step, a.store.now()
-			}
-			if files.fetching() {
-				return // that is what takes its time
 			}
 			a.show(ctx, Progress{Step: p.Step, Archive: n, Records: p.Records, Bytes: p.Bytes, TotalRecords: p.TotalRecords, TotalBytes: p.TotalBytes, Began: began})
 		},
@@ -301,16 +288,9 @@ func (a *arrival) check(ctx context.Context) error {
 }
 
 func (a *arrival) reread(ctx context.Context) (operators.Position, error) {
-	source, err := a.opt.Staging.Source(ctx, a.ID)
-	if errors.Is(err, operators.ErrNotFound) {
-		return 0, nil // nothing ever came: the instance is empty
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer source.Close()
+	open := func(ctx context.Context) (operators.Source, error) { return a.opt.Staging.Source(ctx, a.ID) }
 	began := a.store.now()
-	return reread(ctx, source, a.Detail.CheckedTo, func(records, bytes int64) {
+	return reread(ctx, open, a.Detail.CheckedTo, func(records, bytes int64) {
 		a.show(ctx, Progress{Step: transfer.Checking, Archive: a.Detail.Applied - 1, Records: records, Bytes: bytes, TotalRecords: a.Detail.Plan.Total.Records, TotalBytes: a.Detail.Plan.Total.Bytes, Began: began})
 	})
 }

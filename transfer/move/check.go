@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -37,32 +40,85 @@ func answer(ctx context.Context, open opener, c Challenge) ([]formats.Hash, erro
 	return answers, nil
 }
 
+// opening opens an instance to be read.
+type opening func(context.Context) (operators.Source, error)
+
 // reread reads everything that an instance holds since a position again, from where it is kept, and holds the bytes of
-// each blob against its hash.
-func reread(ctx context.Context, source operators.Source, after operators.Position, tell func(records, bytes int64)) (operators.Position, error) {
-	d, err := source.Describe(ctx)
+// each blob against its hash. It reads in two halves at once.
+func reread(ctx context.Context, open opening, after operators.Position, tell func(records, bytes int64)) (operators.Position, error) {
+	first, err := open(ctx)
+	if errors.Is(err, operators.ErrNotFound) {
+		return 0, nil // nothing ever came: the instance is empty
+	}
 	if err != nil {
 		return 0, err
 	}
-	var records, bytes int64
+	defer first.Close()
+	d, err := first.Describe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r := &rereading{tell: tell}
+	one, can := first.(operators.Ranging)
+	if !can || d.Position-after < worthHalving {
+		return d.Position, r.all(ctx, first, after)
+	}
+	second, err := open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer second.Close()
+	other, can := second.(operators.Ranging)
+	if !can {
+		return 0, fmt.Errorf("%w: one half of it cannot be read by itself", operators.ErrUnsupported)
+	}
+	middle := after + (d.Position-after)/2
+	one.Range(after, middle)
+	other.Range(middle, d.Position)
+	halves, ctx := errgroup.WithContext(ctx)
+	halves.Go(func() error { return r.all(ctx, first, after) })
+	halves.Go(func() error { return r.all(ctx, second, after) })
+	return d.Position, halves.Wait()
+}
+
+// worthHalving is from how many changes on two halves take less time than the whole.
+const worthHalving = 1000
+
+// rereading is one look at everything.
+type rereading struct {
+	mu             sync.Mutex
+	records, bytes int64
+	tell           func(records, bytes int64)
+}
+
+// all reads what a source gives after a position.
+func (r *rereading) all(ctx context.Context, source operators.Source, after operators.Position) error {
 	buffer := make([]byte, 128<<10)
 	for item, err := range source.Records(ctx, after) {
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if len(item.Omissions) > 0 {
-			return 0, fmt.Errorf("%w: %s", operators.ErrContentMissing, item.Omissions[0].Reason)
+			return fmt.Errorf("%w: %s", operators.ErrContentMissing, item.Omissions[0].Reason)
 		}
+		bytes := int64(0)
 		if item.Content != nil && item.Record.Blob != nil {
 			if err := same(item, buffer); err != nil {
-				return 0, err
+				return err
 			}
-			bytes += item.Record.Blob.Size
+			bytes = item.Record.Blob.Size
 		}
-		records++
-		tell(records, bytes)
+		r.add(bytes)
 	}
-	return d.Position, ctx.Err()
+	return ctx.Err()
+}
+
+func (r *rereading) add(bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.records++
+	r.bytes += bytes
+	r.tell(r.records, r.bytes)
 }
 
 // same checks the bytes of one blob.

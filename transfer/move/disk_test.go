@@ -1,6 +1,7 @@
 package move_test
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/internal/dbtest"
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
@@ -17,16 +19,31 @@ import (
 // TestFullDisk has a disk of either side be full: the move says that it waits, nothing is lost, the person goes on writing,
 // and it goes on by itself as soon as there is room.
 func TestFullDisk(t *testing.T) {
-	for what, side := range map[string]func(a, b *operator) (full, holds *operator, folder string){
-		"where the source packs":               func(a, b *operator) (*operator, *operator, string) { return a, a, "leaving" },
-		"where the destination fetches":        func(a, b *operator) (*operator, *operator, string) { return b, b, "arriving" },
-		"where the destination keeps contents": func(a, b *operator) (*operator, *operator, string) { return b, b, "blobs" },
+	for what, k := range map[string]struct {
+		source bool
+		folder string
+		files  []string
+		card   int // bytes of a record
+	}{
+		"where the source packs":                     {true, "leaving", nil, 3_000_000},
+		"where the destination fetches":              {false, "arriving", nil, 3_000_000},
+		"where the destination fetches a large file": {false, "arriving", []string{noise(1, 5_000_000)}, 0},
+		"where the destination keeps contents":       {false, "blobs", []string{noise(2, 3_000_000)}, 0},
 	} {
 		t.Run(what, func(t *testing.T) {
 			a, b := pair(t)
-			_, o, folder := side(a, b)
+			o, folder := b, k.folder
+			if k.source {
+				o = a
+			}
 			p := name()
-			here := a.lives(p, strings.Repeat(p, 200_000)) // some MB
+			here := a.lives(p, k.files...)
+			if k.card > 0 {
+				card := formats.Record{ID: "long", Dataset: formats.Contacts, Kind: formats.KindCard, Body: json.RawMessage(`{"@type":"Card","version":"1.0","uid":"long","name":{"full":"` + strings.Repeat("x", k.card) + `"}}`)}
+				if _, err := here.Put(t.Context(), card, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
 			room := small(t, filepath.Join(o.dir, folder))
 			j := begins(t, p, a, b)
 			j.until("a disk is full", func() bool { return j.waits(o) })

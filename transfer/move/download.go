@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,91 +34,20 @@ const (
 	newAfter   = ".new"
 )
 
-// coming are files that are being fetched.
-type coming struct {
-	here  map[string]chan struct{} // closed when the file of that name is
-	over  chan struct{}
-	err   error // once over
-	close context.CancelCauseFunc
-}
-
-var errNotNeeded = errors.New("it is not needed any more")
-
-// begin begins to fetch the files: what says which volumes there are, then the volumes, one after the other. Where some of it
-// came earlier, it waits for the rest: what was fetched is then read once, however often the link is cut.
-func (d *download) begin(ctx context.Context, files []File) (*coming, error) {
+// run fetches the files, one after the other.
+func (d *download) run(ctx context.Context, files []File) error {
 	if err := d.admits(files); err != nil {
-		return nil, err
+		return err
 	}
-	_, err := os.Stat(d.dir)
-	again := err == nil
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return nil, err
+		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	c := &coming{here: map[string]chan struct{}{}, over: make(chan struct{}), close: stop}
 	for _, f := range files {
-		c.here[f.Name] = make(chan struct{})
-	}
-	go func() {
-		defer close(c.over)
-		c.err = d.run(ctx, files, c.here)
-	}()
-	if again {
-		<-c.over
-		if c.err != nil {
-			return nil, c.end(true)
-		}
-	}
-	return c, nil
-}
-
-// run fetches the files, the last ones first.
-func (d *download) run(ctx context.Context, files []File, here map[string]chan struct{}) error {
-	lists := max(len(files)-2, 0) // from there on: the index, and its signature
-	for _, f := range slices.Concat(files[lists:], files[:lists]) {
 		if err := d.file(ctx, f); err != nil {
 			return fmt.Errorf("fetch %s: %w", f.Name, err)
 		}
-		close(here[f.Name])
 	}
 	return nil
-}
-
-// await waits until a file is here. One that is not fetched is left to whoever opens it.
-func (c *coming) await(ctx context.Context, name string) error {
-	select {
-	case <-c.here[name]:
-		return nil
-	case <-c.over:
-		return c.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// fetching reports whether there is still something to come.
-func (c *coming) fetching() bool {
-	select {
-	case <-c.over:
-		return false
-	default:
-		return true
-	}
-}
-
-// end waits until nothing is fetched any more, and returns what went wrong with that. What has not come is given up where it is
-// not needed.
-func (c *coming) end(needed bool) error {
-	if !needed {
-		c.close(errNotNeeded)
-	}
-	<-c.over
-	c.close(nil)
-	if errors.Is(c.err, errNotNeeded) {
-		return nil
-	}
-	return c.err
 }
 
 // fileName is the form of the names of an archive's files.

@@ -17,11 +17,12 @@ import (
 	"github.com/passerelle-cloud/passerelle/transfer"
 )
 
-// Where the person has an instance of their own at the destination already, what both have does not travel. The source lists
-// its blobs, a page at a time. The destination takes those that the person has there into the staging instance, where they
-// stay whatever becomes of the person's own, and then names them: never anything that the source has not listed. The source
-// leaves them out of archive 0. What it left out its claims say; that alone counts. A list that was lost, or came too late,
-// only means that more travels, and where something is left out that is not there all of it is asked for.
+// Blobs travel before archive 0, by themselves. The source lists them, a page at a time. The destination takes those that the
+// person has there already into the staging instance, asks for the others in parcels (see parcel.go, gather.go), and then names
+// what it holds: never anything that the source has not listed. The source leaves that out of archive 0. So nothing is written
+// down twice on the way, at neither side, and what has come needs not come again whoever is killed. What was left out the claims
+// say; that alone counts. A list that was lost, or came too late, only means that archive 0 is larger, and where something is
+// left out that is not there all of it is asked for.
 
 // Listed is a page of the blobs that the source's records name, in the order of their hashes.
 type Listed struct {
@@ -192,53 +193,6 @@ func (l *Link) spare(ctx context.Context, id string, held []formats.Hash) error 
 	_, err := l.call(ctx, http.MethodPut, l.at(id, "blobs"), map[string][]formats.Hash{"held": held}, &struct{}{})
 	return err
 }
-
-// offer has the source leave out what the person has here already, and reports whether it did anything. Done again, it changes
-// nothing.
-func (a *arrival) offer(ctx context.Context) (bool, error) {
-	if a.Detail.Offered || a.opt.Staging.Take == nil {
-		return false, nil
-	}
-	owns, err := a.opt.Staging.Owns(ctx, a.Person)
-	if err != nil || !owns {
-		return false, err
-	}
-	if err := a.offerAll(ctx); err != nil {
-		return true, fmt.Errorf("take what the person has here: %w", err)
-	}
-	return true, a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		e.Detail.Offered = true
-		return nil, nil
-	})
-}
-
-func (a *arrival) offerAll(ctx context.Context) error {
-	most, began, listed := mostBlobs(a.Detail.Plan), a.store.now(), int64(0)
-	for after, more := (formats.Hash{}), true; more; {
-		page, err := a.link.blobs(ctx, a.ID, after)
-		if err != nil || len(page.Blobs) == 0 {
-			return err
-		}
-		if listed += int64(len(page.Blobs)); listed > most {
-			return fmt.Errorf("%w: it lists many more blobs than it announced", ErrAnswer)
-		}
-		taken, err := a.opt.Staging.Take(ctx, a.ID, a.Person, page.Blobs)
-		if err != nil {
-			return err
-		}
-		for some := range slices.Chunk(taken, MostListed) {
-			if err := a.link.spare(ctx, a.ID, some); err != nil {
-				return err
-			}
-		}
-		a.show(ctx, Progress{Step: Taking, Records: listed, TotalRecords: a.Detail.Plan.Total.Files, Began: began})
-		after, more = page.Blobs[len(page.Blobs)-1].SHA256, page.More
-	}
-	return nil
-}
-
-// mostBlobs is how many blobs a source may list for what its plan announced, and what the person adds meanwhile.
-func mostBlobs(plan Plan) int64 { return growth>>16 + 2*plan.Total.Records }
 
 // lacks asks for everything, after an archive left out what is not here: it was lost, or the source does not say the truth. Of
 // one that still leaves something out nothing is taken.

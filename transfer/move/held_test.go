@@ -3,6 +3,7 @@ package move_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -91,8 +92,8 @@ func TestWhatBothHaveDoesNotTravel(t *testing.T) {
 	})
 }
 
-// TestNothingIsListedForNobody moves somebody who has nothing at the destination: nothing is asked of what they have.
-func TestNothingIsListedForNobody(t *testing.T) {
+// TestNothingIsListedWhereThereAreNoFiles moves somebody who has contacts alone.
+func TestNothingIsListedWhereThereAreNoFiles(t *testing.T) {
 	a, b := pair(t)
 	var asked atomic.Int64
 	b.weather.set(func(r *http.Request) fate {
@@ -102,10 +103,20 @@ func TestNothingIsListedForNobody(t *testing.T) {
 		return fair
 	})
 	p := name()
-	a.lives(p)
+	card := formats.Record{ID: "c1", Dataset: formats.Contacts, Kind: formats.KindCard, Body: json.RawMessage(`{"@type":"Card","version":"1.0","uid":"c1","name":{"full":"x"}}`)}
+	if _, err := a.keeps(p, nil).Put(t.Context(), card, nil); err != nil {
+		t.Fatal(err)
+	}
 	begins(t, p, a, b).arrives()
 	if n := asked.Load(); n > 0 {
 		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// listsNothing has a source say that it has no blobs: all of them travel in archives.
+func listsNothing(r *http.Request, w *http.Response) {
+	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs") {
+		*w = *reply(r, http.StatusOK, `{"blobs":[],"more":false}`)
 	}
 }
 
@@ -184,6 +195,7 @@ func TestSourceThatLeavesOutWhatNobodyHas(t *testing.T) {
 		}
 	}
 	a.restart(0)
+	b.weather.lie(listsNothing)
 	p := name()
 	a.lives(p)
 	j := begins(t, p, a, b)
@@ -205,6 +217,7 @@ func TestSourceThatLeavesOutWhatNobodyHas(t *testing.T) {
 // TestSourceWhoseListIsWrong leaves out what the destination has not named, since its list was damaged: all of it is asked for.
 func TestSourceWhoseListIsWrong(t *testing.T) {
 	a, b := pair(t)
+	b.weather.lie(listsNothing)
 	p := name()
 	a.lives(p, "not there")
 	b.keeps(p, map[string]string{"1": "Ünïcode"})
@@ -212,11 +225,7 @@ func TestSourceWhoseListIsWrong(t *testing.T) {
 	j := begins(t, p, a, b)
 	j.troubled(move.Unreached)
 	list, hash := filepath.Join(a.dir, "leaving", j.id, "held"), formats.HashOf([]byte("not there"))
-	was, err := os.ReadFile(list)
-	if err != nil || len(was) != 32 {
-		t.Fatalf("%d bytes, %v", len(was), err)
-	}
-	if err := os.WriteFile(list, append(append([]byte("cut"), hash[:]...), was[:7]...), 0o600); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(list), 0o700), os.WriteFile(list, []byte("cut"+string(hash[:])+"and cut"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	own := move.Authorisation{Consent: j.consent, Person: p, Destination: b.id}
@@ -283,6 +292,14 @@ func TestListsThatAreNone(t *testing.T) {
 		"a page":            {"GET", "/blobs", "", j.consent, 200},
 		"the end":           {"GET", "/blobs?after=" + strings.Repeat("f", 64), "", j.consent, 200},
 		"unknown":           {"PUT", "/blobs", `{"held":[` + hash(1) + "," + hash(1) + "," + hash(2) + `]}`, j.consent, 200},
+		"no blobs":          {"POST", "/blobs", `{"blobs":[]}`, j.consent, 400},
+		"too many blobs":    {"POST", "/blobs", `{"blobs":[` + many + `]}`, j.consent, 400},
+		"below nothing":     {"POST", "/blobs", `{"blobs":[` + hash(1) + `],"from":-1}`, j.consent, 400},
+		"less than nothing": {"POST", "/blobs", `{"blobs":[` + hash(1) + `],"most":-1}`, j.consent, 400},
+		"a part of two":     {"POST", "/blobs", `{"blobs":[` + hash(1) + `,` + hash(2) + `],"most":1}`, j.consent, 400},
+		"another's bytes":   {"POST", "/blobs", `{"blobs":[` + hash(1) + `]}`, theirs, 404},
+		"bytes of nothing":  {"POST", "/blobs", `{"blobs":[` + hash(1) + `]}`, j.consent, 200},
+		"behind the end":    {"POST", "/blobs", `{"blobs":["` + formats.HashOf([]byte("Ünïcode")).String() + `"],"from":99}`, j.consent, 200},
 		"empty":             {"PUT", "/blobs", `{"held":[]}`, j.consent, 200},
 	} {
 		if status, text := send(k.method, k.path, k.body, k.consent); status != k.status {
@@ -371,8 +388,8 @@ func TestSourceOfAnEarlierVersion(t *testing.T) {
 	}
 }
 
-// TestEachPageIsAnAccess looks into the source's log after somebody's blobs were listed, and has them listed to nobody after the
-// authorisation ended.
+// TestEachPageIsAnAccess looks into the source's log after somebody's blobs were listed and sent, and has that done for nobody
+// after the authorisation ended.
 func TestEachPageIsAnAccess(t *testing.T) {
 	a, b := pair(t)
 	p := name()
@@ -381,7 +398,7 @@ func TestEachPageIsAnAccess(t *testing.T) {
 	b.weather.set(stopsAt("/archives/0"))
 	var pages atomic.Int64
 	b.weather.lie(func(r *http.Request, w *http.Response) {
-		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs") && w.StatusCode == http.StatusOK {
+		if r.Method != http.MethodPut && strings.HasSuffix(r.URL.Path, "/blobs") && w.StatusCode == http.StatusOK {
 			pages.Add(1)
 		}
 	})
@@ -389,7 +406,7 @@ func TestEachPageIsAnAccess(t *testing.T) {
 	j.troubled(move.Unreached)
 	accesses, _, err := a.Fixture.Authority.Accesses(t.Context(), j.consent, p, "", 50)
 	if err != nil || int64(len(accesses)) != pages.Load() || pages.Load() == 0 {
-		t.Errorf("%d pages were listed, and %d accesses are in the log: %v", pages.Load(), len(accesses), err)
+		t.Errorf("%d pages and parcels came, and %d accesses are in the log: %v", pages.Load(), len(accesses), err)
 	}
 	if _, err := a.Withdraw(t.Context(), consent.Ending{Consent: j.consent, Person: p, State: consent.Withdrawn}); err != nil {
 		t.Fatal(err)
@@ -399,6 +416,9 @@ func TestEachPageIsAnAccess(t *testing.T) {
 		t.Errorf("%v %v", page, err)
 	}
 	if err := a.running().Sender.Spare(t.Context(), own, j.id, []formats.Hash{{1}}); !errors.Is(err, move.ErrEnded) {
+		t.Error(err)
+	}
+	if _, err := a.running().Sender.Parcel(t.Context(), own, j.id, move.Wanted{Blobs: []formats.Hash{{1}}}); !errors.Is(err, move.ErrEnded) {
 		t.Error(err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,62 +25,40 @@ func noise(seed uint64, size int) string {
 	return string(text)
 }
 
-// TestResumeTransfersAtMost16MiB kills the destination when three quarters of an archive of 48 MB have come, and counts what
-// is transferred again.
+// TestResumeTransfersAtMost16MiB kills either side when three quarters of 48 MB have come, and counts what is transferred again.
 func TestResumeTransfersAtMost16MiB(t *testing.T) {
-	a, b := pair(t)
-	p := name()
-	a.lives(p, noise(1, 24_000_000), noise(2, 24_000_000))
-	var parts atomic.Int64
-	b.weather.set(func(r *http.Request) fate {
-		if strings.Contains(r.URL.Path, ".tar") && parts.Add(1) == 9 {
-			b.running().stop()
-		}
-		return fair
-	})
-	j := begins(t, p, a, b)
-	j.until("it is killed", func() bool { return b.running().ctx.Err() != nil })
-	b.kill()
-	b.weather.set(nil)
-	b.start(0)
-	j.arrives()
-	if again := b.weather.bytes.Load() - 48_000_000; again > 16<<20 || again < 0 {
-		t.Errorf("%d bytes were transferred besides the archive", again)
+	var small []string
+	for n := range 160 {
+		small = append(small, noise(uint64(n+10), 300_000))
 	}
-}
-
-// TestBlobsAreStoredWhileTheRestIsFetched holds the last volume up until what came before is stored where the instance comes to
-// be. Nothing else of it is there by then.
-func TestBlobsAreStoredWhileTheRestIsFetched(t *testing.T) {
-	a, b := pair(t)
-	p := name()
-	a.lives(p, noise(6, 40_000_000), noise(7, 40_000_000), noise(8, 1_000_000))
-	count := func(table string) (n int) {
-		if err := b.DB.Read.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil {
-			t.Error(err)
-		}
-		return n
-	}
-	records := count("home_record")
-	var once sync.Once
-	b.weather.set(func(r *http.Request) fate {
-		if strings.Contains(r.URL.Path, "/archives/0/archive-0003.tar") {
-			once.Do(func() {
-				for end := time.Now().Add(20 * time.Second); count("home_blob") == 0; time.Sleep(5 * time.Millisecond) {
-					if time.Now().After(end) {
-						t.Error("nothing is stored before everything has come")
-						return
-					}
+	for what, texts := range map[string][]string{"large files": {noise(1, 24_000_000), noise(2, 24_000_000)}, "small files": small} {
+		for _, dies := range []string{"source", "destination"} {
+			t.Run(what+", "+dies, func(t *testing.T) {
+				a, b := pair(t)
+				o := b
+				if dies == "source" {
+					o = a
 				}
-				if n := count("home_record"); n != records {
-					t.Errorf("%d records are there before everything is known to be sound", n-records)
+				p := name()
+				a.lives(p, texts...)
+				b.weather.set(func(r *http.Request) fate {
+					if b.weather.bytes.Load() > 36_000_000 {
+						o.running().stop()
+					}
+					return fair
+				})
+				j := begins(t, p, a, b)
+				j.until("it is killed", func() bool { return o.running().ctx.Err() != nil })
+				o.kill()
+				b.weather.set(nil)
+				o.start(0)
+				j.arrives()
+				if again := b.weather.bytes.Load() - 48_000_000; again > 16<<20 || again < 0 {
+					t.Errorf("%d bytes were transferred besides the files", again)
 				}
 			})
 		}
-		return fair
-	})
-	begins(t, p, a, b).arrives()
-	once.Do(func() { t.Error("there was no third volume") })
+	}
 }
 
 // TestThroughAProxyOf10MB moves through something that lets bodies of 10 MB through at the most, and that cuts whatever takes

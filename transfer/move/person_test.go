@@ -230,9 +230,10 @@ func (j *journey) clean() {
 	for _, dir := range []string{filepath.Join(j.a.dir, "leaving", j.id), filepath.Join(j.b.dir, "arriving", j.id)} {
 		j.until(dir+" is gone", func() bool { _, err := os.Stat(dir); return errors.Is(err, os.ErrNotExist) })
 	}
-	if _, err := j.b.home.Staged(context.Background(), j.id); !errors.Is(err, operators.ErrNotFound) {
-		j.t.Errorf("a staged instance is left: %v", err)
-	}
+	j.until("nothing is staged", func() bool {
+		_, err := j.b.home.Staged(context.Background(), j.id)
+		return errors.Is(err, operators.ErrNotFound)
+	})
 	if j.left().Stage == move.Aborted {
 		j.until("the log tells that it ended", func() bool { return strings.Contains(strings.Join(logged(j.t, j.a, j.person), " "), "move.aborted") })
 	}

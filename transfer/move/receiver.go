@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/passerelle-cloud/passerelle/consent/ledger"
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/archive"
@@ -33,10 +35,11 @@ type ReceiverOptions struct {
 	Peer   func(ctx context.Context, id string) (*statement.Signed, error)
 	// Connect is the way to a source, with the tokens that came with the person's authorisation.
 	Connect func(ctx context.Context, peer *statement.Signed, tokens string) (*Link, error)
-	// Archive opens an archive whose index has come, and says what is expected of it; await waits until one of its volumes has
-	// come, see [archive.OpenOptions].
-	Archive func(ctx context.Context, index string, await func(ctx context.Context, volume string) error) (*archive.Archive, archive.Expectations, error)
-	Staging Staging
+	// Archive opens an archive that has come, and says what is expected of it.
+	Archive func(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error)
+	// Identities decrypt what comes.
+	Identities func(context.Context) ([]age.Identity, error)
+	Staging    Staging
 	// Room is how many bytes a person may still bring, and false if there is no limit.
 	Room func(ctx context.Context, person string) (int64, bool, error)
 	// Append writes the log of what is loaded.
@@ -62,9 +65,10 @@ type Staging struct {
 	Target  func(ctx context.Context, move, person string) (operators.Target, error)
 	Source  func(ctx context.Context, move string) (operators.Source, error)
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
-	// Owns reports whether the person has any bytes here already, and Take puts those of some blobs that they have into what comes
-	// to be for the move, where they stay, and returns which it holds and can read; nil: everything travels. The blobs come in the
-	// order of their hashes.
+	// Held returns which of some blobs are in what comes to be for a move; nil: everything travels in archives. Owns reports
+	// whether the person has any bytes here already, and Take puts those of some blobs that they have into what comes to be, where
+	// they stay. The blobs come in the order of their hashes.
+	Held func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
 	Owns func(ctx context.Context, person string) (bool, error)
 	Take func(ctx context.Context, move, person string, blobs []formats.Blob) ([]formats.Hash, error)
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
@@ -90,9 +94,9 @@ type Receiver struct {
 type arriving struct {
 	Tokens string `json:"tokens"` // sealed
 	Plan   Plan   `json:"plan"`
-	// Offered says that the source knows what the person has here already, and Whole that all of it is asked for even so.
-	Offered bool `json:"offered,omitempty"`
-	Whole   bool `json:"whole,omitempty"`
+	// Gathered is what came before archive 0, and Whole says that all of it is asked for even so.
+	Gathered Gathered `json:"gathered,omitzero"`
+	Whole    bool     `json:"whole,omitempty"`
 	// Applied is how many archives were loaded, and Changes how many records were in the last one.
 	Applied int   `json:"applied"`
 	Changes int64 `json:"changes"`

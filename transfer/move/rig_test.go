@@ -226,6 +226,7 @@ func (o *operator) routes(p *process) http.Handler {
 	mux.HandleFunc("POST /moves", moves.Begin)
 	mux.HandleFunc("GET /moves/{id}", moves.Standing)
 	mux.HandleFunc("GET /moves/{id}/blobs", moves.Blobs)
+	mux.HandleFunc("POST /moves/{id}/blobs", moves.Parcel)
 	mux.HandleFunc("PUT /moves/{id}/blobs", moves.Spare)
 	mux.HandleFunc("PUT /moves/{id}/archives/{n}", moves.Archive)
 	mux.HandleFunc("GET /moves/{id}/archives/{n}/{file}", moves.File)
@@ -360,7 +361,7 @@ func (o *operator) receiverOptions(p *process) move.ReceiverOptions {
 		Connect: func(ctx context.Context, from *statement.Signed, tokens string) (*move.Link, error) {
 			return o.connect(p, string(from.Statement.ID), tokens), p.point()
 		},
-		Archive: o.open,
+		Archive: o.open, Identities: o.keys.Identities,
 		Staging: o.staging(p),
 		Room: func(ctx context.Context, person string) (int64, bool, error) {
 			i, err := o.home.Instance(ctx, person)
@@ -402,7 +403,7 @@ func (o *operator) connect(p *process, to, tokens string) *move.Link {
 	}}
 }
 
-func (o *operator) open(ctx context.Context, index string, await func(context.Context, string) error) (*archive.Archive, archive.Expectations, error) {
+func (o *operator) open(ctx context.Context, index string) (*archive.Archive, archive.Expectations, error) {
 	identities, err := o.keys.Identities(ctx)
 	if err != nil {
 		return nil, archive.Expectations{}, err
@@ -417,7 +418,7 @@ func (o *operator) open(ctx context.Context, index string, await func(context.Co
 			return nil, archive.Expectations{}, err
 		}
 	}
-	a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities, Await: await})
+	a, err := archive.Open([]string{index}, archive.OpenOptions{Identities: identities})
 	return a, archive.Expectations{Judge: archive.JudgeBy(pins), Recipient: o.id, Now: o.clock()}, err
 }
 
@@ -444,6 +445,7 @@ func (o *operator) staging(p *process) move.Staging {
 			}
 			return i.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
+		Held: o.home.Held,
 		Owns: o.home.Owns,
 		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) ([]formats.Hash, error) {
 			taken, err := o.home.Take(ctx, id, person, blobs)

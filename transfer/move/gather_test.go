@@ -1,0 +1,333 @@
+package move_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/passerelle-cloud/passerelle/formats"
+	"github.com/passerelle-cloud/passerelle/formats/archive"
+	"github.com/passerelle-cloud/passerelle/transfer/move"
+)
+
+// asksForBlobs reports whether a request is for the bytes of blobs.
+func asksForBlobs(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/blobs")
+}
+
+// wanted is what a request asks for.
+func wanted(t *testing.T, r *http.Request) (w move.Wanted) {
+	t.Helper()
+	body, err := r.GetBody()
+	if err == nil {
+		err = json.NewDecoder(body).Decode(&w)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return w
+}
+
+// TestBlobsTravelByThemselves moves blobs of many sizes, of which some are there several times. Each comes once, no archive holds
+// any, and at neither side is so much as one of the large ones written down on the way besides the file that it becomes.
+func TestBlobsTravelByThemselves(t *testing.T) {
+	onBoth(t, func(t *testing.T, a, b *operator) {
+		p := name()
+		texts := []string{"x", noise(1, 64<<10), noise(2, 64<<10+1), noise(3, 4<<20), noise(4, 4<<20+1), noise(5, 9_000_000), noise(5, 9_000_000)}
+		for n := range 300 {
+			texts = append(texts, noise(uint64(n+10), 20_000+n))
+		}
+		a.lives(p, texts...)
+		distinct := int64(len(p) * 9000)
+		for _, text := range texts[:len(texts)-301] {
+			distinct += int64(len(text))
+		}
+		for n := range 300 {
+			distinct += int64(20_000 + n)
+		}
+		var most sync.Map
+		b.weather.set(func(r *http.Request) fate {
+			if strings.Contains(r.URL.Path, ".tar.age") {
+				most.Store("leaving", below(t, filepath.Join(a.dir, "leaving")))
+			}
+			return fair
+		})
+		came := b.travels()
+		begins(t, p, a, b).arrives()
+		if n := came(); n < distinct || n > distinct+1<<20 {
+			t.Errorf("%d bytes came, for %d", n, distinct)
+		}
+		if n, _ := most.Load("leaving"); n.(int64) > 1<<20 {
+			t.Errorf("the source had written down %d bytes", n)
+		}
+	})
+}
+
+// below is how many bytes are below a folder.
+func below(t *testing.T, dir string) (total int64) {
+	t.Helper()
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				total += info.Size()
+			}
+		}
+		return nil
+	})
+	return total
+}
+
+// TestWhatBecomesOfBlobsOnTheWay changes the source between the list and the bytes: what has gone is not missed, what has come
+// instead travels with the archives.
+func TestWhatBecomesOfBlobsOnTheWay(t *testing.T) {
+	onBoth(t, func(t *testing.T, a, b *operator) {
+		p := name()
+		here := a.lives(p, "goes", "changes", noise(1, 5_000_000), noise(2, 5_000_001))
+		var once sync.Once
+		b.weather.set(func(r *http.Request) fate {
+			if asksForBlobs(r) {
+				once.Do(func() {
+					for _, id := range []string{"file-3 é", "file-5 é"} {
+						if err := here.Remove(t.Context(), formats.Files, id); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := jot(here, "file-4 é", "changed"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return fair
+		})
+		begins(t, p, a, b).arrives()
+	})
+}
+
+// TestLargeBlobGoesInTheMiddle removes a large file of which half has come, and spoils another one's half on the disk of the
+// destination while that is down.
+func TestLargeBlobGoesInTheMiddle(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	here := a.lives(p, noise(1, 20_000_000), noise(2, 20_000_001))
+	b.weather.set(func(r *http.Request) fate {
+		if asksForBlobs(r) && wanted(t, r).From >= 12_000_000 {
+			return lost
+		}
+		return fair
+	})
+	j := begins(t, p, a, b)
+	j.troubled(move.Unreached)
+	b.kill()
+	half, err := filepath.Glob(filepath.Join(b.dir, "arriving", j.id, "blobs", "*"))
+	if err != nil || len(half) != 1 {
+		t.Fatalf("%q, %v", half, err)
+	}
+	text, err := os.ReadFile(half[0])
+	if err != nil || len(text) < 8_000_000 || len(text) > 12_600_000 {
+		t.Fatalf("%d bytes, %v", len(text), err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(half[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := "file-3 é"
+	if formats.HashOf([]byte(noise(1, 20_000_000))).String() == filepath.Base(half[0]) {
+		gone = "file-4 é"
+	}
+	if err := here.Remove(t.Context(), formats.Files, gone); err != nil {
+		t.Fatal(err)
+	}
+	b.weather.set(nil)
+	b.start(0)
+	j.arrives()
+}
+
+// TestHostileParcels answers with parcels that no source sends. None of it is taken for what it is not, and where that is clearly
+// a lie the move waits, until the source answers as it should.
+func TestHostileParcels(t *testing.T) {
+	a, b := pair(t)
+	peer, err := b.signed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipients, err := peer.Recipients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type entry struct {
+		hash formats.Hash
+		text string
+	}
+	pack := func(entries ...entry) []byte {
+		var out bytes.Buffer
+		w, err := archive.NewParcel(&out, recipients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if err := w.Add(e.hash, int64(len(e.text)), strings.NewReader(e.text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	const text = "Ünïcode"
+	hash := formats.HashOf([]byte(text))
+	for what, k := range map[string]struct {
+		answer  func(asked move.Wanted, true_ []byte) []byte
+		refused bool
+	}{
+		"nothing is there": {func(move.Wanted, []byte) []byte { return pack() }, false},
+		"other bytes": {func(w move.Wanted, _ []byte) []byte {
+			return pack(entry{hash, strings.Repeat("x", len(text))})
+		}, false},
+		"more bytes":         {func(move.Wanted, []byte) []byte { return pack(entry{hash, text + "x"}) }, true},
+		"fewer bytes":        {func(move.Wanted, []byte) []byte { return pack(entry{hash, text[1:]}) }, true},
+		"what nobody wanted": {func(move.Wanted, []byte) []byte { return pack(entry{formats.HashOf([]byte("x")), "x"}) }, true},
+		"the same two times": {func(move.Wanted, []byte) []byte { return pack(entry{hash, text}, entry{hash, text}) }, true},
+		"no parcel":          {func(move.Wanted, []byte) []byte { return []byte("<html>hello</html>") }, true},
+		"an empty answer":    {func(move.Wanted, []byte) []byte { return nil }, true},
+		"half of it":         {func(_ move.Wanted, true_ []byte) []byte { return true_[:len(true_)/2] }, true},
+		"another bit": {func(_ move.Wanted, true_ []byte) []byte {
+			true_[len(true_)/2] ^= 1
+			return true_
+		}, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b.weather.lie(func(r *http.Request, w *http.Response) {
+				if !asksForBlobs(r) || w.StatusCode != http.StatusOK {
+					return
+				}
+				true_, err := io.ReadAll(w.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				text := k.answer(wanted(t, r), true_)
+				w.Body, w.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+			})
+			defer b.weather.lie(nil)
+			p := name()
+			a.lives(p)
+			j := begins(t, p, a, b)
+			if k.refused {
+				j.troubled(move.Unsound)
+				b.weather.lie(nil)
+				if err := b.running().Resume(t.Context(), p, j.id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j.arrives()
+		})
+	}
+}
+
+// TestParcelsThatBringNothing cuts every answer before anything of it can be decrypted: it is not asked for again and again at once.
+func TestParcelsThatBringNothing(t *testing.T) {
+	for _, size := range []int64{1000, 40_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { bringNothing(t, size) })
+	}
+}
+
+func bringNothing(t *testing.T, size int64) {
+	a, b := pair(t)
+	var asked sync.Map
+	b.weather.lie(func(r *http.Request, w *http.Response) {
+		if asksForBlobs(r) {
+			asked.Store(fmt.Sprintf("%p", r), true)
+			w.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(io.LimitReader(w.Body, size), broken{}), w.Body}
+		}
+	})
+	p := name()
+	a.lives(p, noise(1, 100_000))
+	j := begins(t, p, a, b)
+	j.troubled(move.Unreached)
+	b.weather.lie(nil)
+	j.arrives()
+	n := 0
+	asked.Range(func(_, _ any) bool { n++; return true })
+	if n > 100 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// TestStoppedWhileBlobsCome stops, pauses and withdraws while a parcel is under way.
+func TestStoppedWhileBlobsCome(t *testing.T) {
+	a, b := pair(t)
+	under := func() (*journey, func()) {
+		comes, goes := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		b.weather.lie(func(r *http.Request, w *http.Response) {
+			if asksForBlobs(r) {
+				w.Body = &held{ReadCloser: w.Body, after: 2_000_000, at: func() {
+					once.Do(func() { close(comes) })
+					select {
+					case <-goes:
+					case <-r.Context().Done():
+					}
+				}}
+			}
+		})
+		p := name()
+		a.lives(p, noise(1, 3_000_000), noise(2, 3_000_000))
+		j := begins(t, p, a, b)
+		<-comes
+		return j, sync.OnceFunc(func() { close(goes); b.weather.lie(nil) })
+	}
+	t.Run("paused", func(t *testing.T) {
+		j, on := under()
+		if err := b.running().Pause(t.Context(), j.person, j.id); err != nil {
+			t.Fatal(err)
+		}
+		on()
+		if err := b.running().Resume(t.Context(), j.person, j.id); err != nil {
+			t.Fatal(err)
+		}
+		j.arrives()
+	})
+	t.Run("stopped here", func(t *testing.T) {
+		j, on := under()
+		defer on()
+		if err := b.running().Receiver.Stop(t.Context(), j.person, j.id); err != nil {
+			t.Fatal(err)
+		}
+		j.stays()
+	})
+	t.Run("stopped there", func(t *testing.T) {
+		j, on := under()
+		if err := a.running().Sender.Stop(t.Context(), j.person, j.id, "the person stays"); err != nil {
+			t.Fatal(err)
+		}
+		on()
+		j.stays()
+	})
+}
+
+// held is an answer that stops after some bytes.
+type held struct {
+	io.ReadCloser
+	after int
+	at    func()
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	if h.after <= 0 {
+		h.at()
+	}
+	n, err := h.ReadCloser.Read(p)
+	h.after -= n
+	return n, err
+}
