@@ -19,7 +19,8 @@ import (
 // Source returns the instance to be read from.
 func (i *Instance) Source() *Source { return &Source{Instance: i, end: math.MaxInt64} }
 
-// Source is an instance as something to read from: as it stood when it was first asked, whatever is written meanwhile.
+// Source is an instance as something to read from: as it stood when it was first asked, whatever is written meanwhile. Its blobs
+// by themselves are those that are here when they are asked for.
 type Source struct {
 	*Instance
 	tx         *sql.Tx

@@ -97,14 +97,13 @@ func (g *gathering) page(ctx context.Context) error {
 	if g.After = page.Blobs[len(page.Blobs)-1].SHA256; page.More {
 		g.list(ctx)
 	}
-	bytes := g.Bytes
 	for _, b := range page.Blobs {
 		if b.Size > mostBytes(g.Detail.Plan)-g.Bytes || g.Blobs == mostBlobs(g.Detail.Plan) {
 			return fmt.Errorf("%w: it lists many more blobs than it announced", ErrAnswer)
 		}
 		g.Blobs, g.Bytes = g.Blobs+1, g.Bytes+b.Size
 	}
-	held, err := g.bring(ctx, page.Blobs, bytes)
+	held, err := g.bring(ctx, page.Blobs)
 	if err != nil {
 		return err
 	}
@@ -117,8 +116,8 @@ func (g *gathering) page(ctx context.Context) error {
 	return nil
 }
 
-// bring returns which of some blobs are here, after it has had those come that were not. before are the bytes of earlier pages.
-func (g *gathering) bring(ctx context.Context, blobs []formats.Blob, before int64) ([]formats.Hash, error) {
+// bring returns which of some blobs are here, after it has had those come that were not.
+func (g *gathering) bring(ctx context.Context, blobs []formats.Blob) ([]formats.Hash, error) {
 	if g.owns {
 		looking := g.progress
 		looking.Step = Taking

@@ -1,8 +1,11 @@
 package move_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,9 +15,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"filippo.io/age"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/formats/archive"
+	"github.com/passerelle-cloud/passerelle/operators"
+	"github.com/passerelle-cloud/passerelle/operators/home"
 	"github.com/passerelle-cloud/passerelle/transfer/move"
 )
 
@@ -330,4 +338,123 @@ func (h *held) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	h.after -= n
 	return n, err
+}
+
+// TestParcelWithoutAnEnd sends headers of a tar file, one after the other, and never a file: no more is read of it than a parcel has.
+func TestParcelWithoutAnEnd(t *testing.T) {
+	a, b := pair(t)
+	peer, err := b.signed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipients, err := peer.Recipients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var head bytes.Buffer
+	if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("é", 500)}); err != nil {
+		t.Fatal(err)
+	}
+	pax := head.Bytes()[:head.Len()-512] // without the header of the file
+	b.weather.lie(func(r *http.Request, w *http.Response) {
+		if !asksForBlobs(r) || w.StatusCode != http.StatusOK {
+			return
+		}
+		w.Body.Close()
+		in, out := io.Pipe()
+		w.Body = in
+		go func() {
+			seal, err := age.Encrypt(out, recipients...)
+			for err == nil {
+				_, err = seal.Write(pax)
+			}
+			out.CloseWithError(err)
+		}()
+	})
+	defer b.weather.lie(nil)
+	p := name()
+	a.lives(p)
+	before := b.weather.bytes.Load()
+	j := begins(t, p, a, b)
+	j.troubled(move.Unsound)
+	if n := b.weather.bytes.Load() - before; n > 20<<20 {
+		t.Errorf("%d bytes of it were read", n)
+	}
+	b.weather.lie(nil)
+	if err := b.running().Resume(t.Context(), p, j.id); err != nil {
+		t.Fatal(err)
+	}
+	j.arrives()
+}
+
+// TestWhatNobodyAsksForAnyMoreGoes finds a part of a file that the source does not list any more.
+func TestWhatNobodyAsksForAnyMoreGoes(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	a.lives(p, noise(1, 6_000_000))
+	b.weather.set(func(r *http.Request) fate {
+		if asksForBlobs(r) {
+			return lost
+		}
+		return fair
+	})
+	j := begins(t, p, a, b)
+	j.troubled(move.Unreached)
+	stray := filepath.Join(b.dir, "arriving", j.id, "blobs", formats.HashOf([]byte("stray")).String())
+	if err := os.WriteFile(stray, []byte("half of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.running().Resume(t.Context(), p, j.id); err != nil {
+		t.Fatal(err)
+	}
+	j.until("it is gone", func() bool { return !exists(stray) })
+	b.weather.set(nil)
+	j.arrives()
+}
+
+// TestEverythingIsReadAgain spoils bytes whose records were changed since they came. Whichever they are, they are found.
+func TestEverythingIsReadAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, a, _ *operator) {
+		const files = 700 // as many again are enough to be read in halves
+		i, err := a.home.Create(t.Context(), name(), home.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := func(n int) string { return fmt.Sprintf("file %04d", n) }
+		for round := range 2 {
+			for n := range files {
+				r := formats.Record{ID: fmt.Sprint(n), Dataset: formats.Files, Kind: formats.KindFile, Path: formats.Tree.Place(fmt.Sprint(round, "/", n)), Modified: time.Unix(0, 0),
+					Blob: &formats.Blob{SHA256: formats.HashOf([]byte(text(n))), Size: int64(len(text(n)))}, Body: json.RawMessage(`{}`)}
+				var content io.Reader
+				if round == 0 {
+					content = strings.NewReader(text(n))
+				}
+				if _, err := i.Put(t.Context(), r, content); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		reread := func() (records, bytes int64, err error) {
+			open := func(context.Context) (operators.Source, error) { return i.Source(), nil }
+			_, err = move.Reread(t.Context(), open, 0, func(r, b int64) { records, bytes = r, b })
+			return records, bytes, err
+		}
+		if records, bytes, err := reread(); err != nil || records != files || bytes != files*int64(len(text(0))) {
+			t.Errorf("%d records, %d bytes, %v", records, bytes, err)
+		}
+		for _, n := range []int{0, files/2 - 1, files / 2, files - 1} {
+			hash := formats.HashOf([]byte(text(n)))
+			set := func(to string) {
+				t.Helper()
+				if _, err := a.DB.Write.Exec(`UPDATE home_blob SET data = $1 WHERE hash = $2`, []byte(to), hash[:]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set("spoilt...")
+			if _, _, err := reread(); !errors.Is(err, operators.ErrContentMissing) {
+				t.Errorf("file %d: %v", n, err)
+			}
+			set(text(n))
+		}
+	})
 }

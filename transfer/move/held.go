@@ -20,7 +20,7 @@ import (
 // Blobs travel before archive 0, by themselves. The source lists them, a page at a time. The destination takes those that the
 // person has there already into the staging instance, asks for the others in parcels (see parcel.go, gather.go), and then names
 // what it holds: never anything that the source has not listed. The source leaves that out of archive 0. So nothing is written
-// down twice on the way, at neither side, and what has come needs not come again whoever is killed. What was left out the claims
+// down twice on the way, at neither side, and of what has come no more than 16 MiB need come again whoever is killed. What was left out the claims
 // say; that alone counts. A list that was lost, or came too late, only means that archive 0 is larger, and where something is
 // left out that is not there all of it is asked for.
 

@@ -294,6 +294,8 @@ func TestListsThatAreNone(t *testing.T) {
 		"unknown":           {"PUT", "/blobs", `{"held":[` + hash(1) + "," + hash(1) + "," + hash(2) + `]}`, j.consent, 200},
 		"no blobs":          {"POST", "/blobs", `{"blobs":[]}`, j.consent, 400},
 		"too many blobs":    {"POST", "/blobs", `{"blobs":[` + many + `]}`, j.consent, 400},
+		"in no order":       {"POST", "/blobs", `{"blobs":[` + hash(2) + `,` + hash(1) + `]}`, j.consent, 400},
+		"one two times":     {"POST", "/blobs", `{"blobs":[` + hash(1) + `,` + hash(1) + `]}`, j.consent, 400},
 		"below nothing":     {"POST", "/blobs", `{"blobs":[` + hash(1) + `],"from":-1}`, j.consent, 400},
 		"less than nothing": {"POST", "/blobs", `{"blobs":[` + hash(1) + `],"most":-1}`, j.consent, 400},
 		"a part of two":     {"POST", "/blobs", `{"blobs":[` + hash(1) + `,` + hash(2) + `],"most":1}`, j.consent, 400},
@@ -333,7 +335,15 @@ func TestHostileLists(t *testing.T) {
 		"twice the same": func() string { return blob(2, 1) + "," + blob(2, 1) },
 		"nothing":        func() string { return blob(0, 1) },
 		"below nothing":  func() string { return blob(2, -1) },
-		"more of none":   func() string { return "" },
+		"a huge one":     func() string { return blob(2, 1<<62) },
+		"sums that overflow": func() string {
+			var list []string
+			for n := range 2 * move.MostListed {
+				list = append(list, blob(n+1, 1<<50))
+			}
+			return strings.Join(list, ",")
+		},
+		"more of none": func() string { return "" },
 		"without an end": func() string {
 			var list []string
 			for range move.MostListed {

@@ -66,7 +66,7 @@ func TestResumeTransfersAtMost16MiB(t *testing.T) {
 func TestThroughAProxyOf10MB(t *testing.T) {
 	a, b := pair(t)
 	p := name()
-	a.lives(p, noise(3, 13_000_000))
+	a.lives(p, noise(3, 13_000_000), noise(5, 3_000_000), noise(6, 2_500_000))
 	b.weather.lie(func(r *http.Request, w *http.Response) {
 		if w.ContentLength > 10_000_000 || r.ContentLength > 10_000_000 {
 			*w = *reply(r, http.StatusRequestEntityTooLarge, "too large")

@@ -49,7 +49,7 @@ type Outgoing struct {
 	recipients []age.Recipient
 }
 
-// Parcel gives the bytes of some blobs, as far as they are here, in the order in which they are asked for.
+// Parcel gives the bytes of some blobs, as far as they are here, in the order in which they are asked for: that of their hashes.
 func (s *Sender) Parcel(ctx context.Context, a Authorisation, id string, w Wanted) (*Outgoing, error) {
 	e, err := s.own(ctx, a, id)
 	if err == nil && e.Ended() {
@@ -109,7 +109,7 @@ func (o *Outgoing) add(parcel *archive.ParcelWriter, c operators.Content) error 
 	return parcel.Add(c.SHA256, size, c)
 }
 
-// parcel asks for one. What comes after the error, or the answer, is read within the time of a request.
+// parcel asks for one. The answer has come, and been read and closed, within the time of a request, or is cut.
 func (l *Link) parcel(ctx context.Context, id string, w Wanted) (io.ReadCloser, error) {
 	ctx, stop := context.WithTimeout(ctx, requestTime)
 	body, err := json.Marshal(w)

@@ -1,0 +1,4 @@
+package move
+
+// Reread is what reads everything again.
+var Reread = reread
