@@ -22,8 +22,9 @@ import (
 )
 
 // BenchmarkLiveMove moves a tree between two gateways, each a process, over TLS on this machine, while its owner writes. The
-// floor is what tar and age need to carry the same bytes there, and SHA-256 twice; wall and CPU time are those of both sides
-// together, from when the person has said yes until they work at the new place.
+// floor is what tar and age need to carry the same bytes there, and SHA-256 twice, before the move and after it: the mean, since
+// the machine may be faster at one time than at another. Wall and CPU time are those of both sides together, from when the person
+// has said yes until they work at the new place.
 func BenchmarkLiveMove(b *testing.B) {
 	files := 50_000
 	if testing.Short() {
@@ -41,6 +42,8 @@ func BenchmarkLiveMove(b *testing.B) {
 	for b.Loop() {
 		floor, floorWall := s.carried(b)
 		m := s.moves(b, certificate, key)
+		again, againWall := s.carried(b)
+		floor.cpu, floorWall = (floor.cpu+again.cpu)/2, (floorWall+againWall)/2
 		b.ReportMetric(m.cpu.Seconds()/floor.cpu.Seconds(), "cpu-ratio")
 		b.ReportMetric(m.wall.Seconds()/floorWall.Seconds(), "wall-ratio")
 		b.ReportMetric(floor.cpu.Seconds(), "floor-cpu-s")

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -102,6 +103,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) (err error) {
 	if _, err := s.serveAdmin(running, g.dir); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what migrating the database took
 	c.greet(ctx, p, g, listeners.main)
 	return c.serve(ctx, listeners, s.routes(), log)
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -54,7 +55,8 @@ func (s *Source) Contents(ctx context.Context, hashes []formats.Hash) iter.Seq2[
 			return
 		}
 		defer find.Close()
-		var read some
+		read := somes.Get().(*some)
+		defer somes.Put(read)
 		for asked := range slices.Chunk(hashes, someBlobs) {
 			if err := read.from(ctx, find, s.id, asked); err != nil {
 				yield(operators.Content{}, fmt.Errorf("read contents: %w", err))
@@ -83,7 +85,7 @@ var findSome = `SELECT hash, size, data FROM home_blob WHERE instance = $1 AND h
 	return list[2:]
 }() + `)`
 
-// some is some blobs as they were read.
+// some is some blobs as they were read. Their room is used again: a megabyte for each parcel.
 type some struct {
 	contents []byte
 	rows     map[formats.Hash]someRow
@@ -92,6 +94,8 @@ type some struct {
 type someRow struct {
 	size, from, to int64 // from, to: of the contents; both 0: they are in a file
 }
+
+var somes = sync.Pool{New: func() any { return new(some) }}
 
 func (s *some) from(ctx context.Context, find *sql.Stmt, instance int64, asked []formats.Hash) error {
 	args := []any{instance}
