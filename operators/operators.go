@@ -118,12 +118,6 @@ type SeriesKeeper interface {
 	Applied(ctx context.Context, series string) (Applied, bool, error)
 }
 
-// Recalling is a target that can list, without a load, what a series brought, as the series knows it: see [Stated]. What
-// could not be held is in the list.
-type Recalling interface {
-	Brought(ctx context.Context, series string) iter.Seq2[State, error]
-}
-
 // State is [formats.State].
 type State = formats.State
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/passerelle-cloud/passerelle/formats"
@@ -32,7 +33,9 @@ type Import struct {
 	// Whole refuses an archive that leaves out bytes which the target does not have. Otherwise the report lists their records.
 	Whole bool
 	// Seen is shown each record that was loaded, or was there already; nil: nobody is.
-	Seen    func(formats.Record)
+	Seen func(formats.Record)
+	// Stated is shown each state that the target lists in the end of all that the series brought; nil: nobody is.
+	Stated  func(formats.State)
 	Tmp     string // folder for temporary files, "" for the system's
 	Journal Journal
 	Observe Observer
@@ -99,7 +102,7 @@ func (i Import) fill(ctx context.Context, verified *archive.Verified, origin ope
 	report.settle(load)
 	report.Unchanged = again && report.nothingNew()
 	i.Observe.tell(Progress{Step: Checking})
-	return report.check(ctx, load, claims)
+	return i.check(ctx, load, claims, report)
 }
 
 func (i Import) verify(ctx context.Context) (*archive.Verified, error) {
@@ -219,7 +222,7 @@ func putBlob(ctx context.Context, load operators.Load, blob formats.Blob, conten
 }
 
 // check reads again what the target holds, and compares it with what the source signed.
-func (r *Report) check(ctx context.Context, load operators.Load, claims *archive.Claims) (err error) {
+func (i Import) check(ctx context.Context, load operators.Load, claims *archive.Claims, r *Report) (err error) {
 	if r.Held, err = load.Held(ctx); err != nil {
 		return fmt.Errorf("count what the target holds: %w", err)
 	}
@@ -228,14 +231,30 @@ func (r *Report) check(ctx context.Context, load operators.Load, claims *archive
 	if !ok {
 		return nil
 	}
-	root, err := archive.StateRoot(stated.States(ctx))
-	if err != nil {
+	if r.State, err = archive.StateRoot(i.shown(stated.States(ctx))); err != nil {
 		return fmt.Errorf("list what the target holds: %w", err)
 	}
-	matches := root == claims.StateRoot
+	matches := r.State == claims.StateRoot
 	r.StateRoot = &matches
 	if !matches && r.Lost() == 0 {
 		return errors.New("the target does not hold what was loaded: its records do not add up to the signed state; the data is not complete, run the import again")
 	}
 	return nil
+}
+
+// shown passes states on, and shows them on the way.
+func (i Import) shown(states iter.Seq2[formats.State, error]) iter.Seq2[formats.State, error] {
+	if i.Stated == nil {
+		return states
+	}
+	return func(yield func(formats.State, error) bool) {
+		for s, err := range states {
+			if err == nil {
+				i.Stated(s)
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
 }

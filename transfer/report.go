@@ -38,6 +38,8 @@ type Report struct {
 	// StateRoot says whether the records, as the target lists them, add up to the root that the source signed;
 	// absent where the target cannot tell.
 	StateRoot *bool `json:"state_root_matches,omitempty"`
+	// State is what they add up to; zero where StateRoot is absent.
+	State formats.Hash `json:"-"`
 }
 
 // Renaming is a record that is held under another id or path than it came with.

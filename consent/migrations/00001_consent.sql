@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The services: OAuth clients, with the legal entity behind each.
 CREATE TABLE consent_service (
     id        TEXT   PRIMARY KEY,

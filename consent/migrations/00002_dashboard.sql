@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Since when the person lets nothing be read (0: it is not paused), and how often they have said so: a stream that began
 -- before a pause does not go on after it.
 ALTER TABLE consent_consent ADD COLUMN paused BIGINT NOT NULL DEFAULT 0;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The SHA-256, hexadecimal, of the token with which a service read; empty: not known.
 ALTER TABLE consent_access ADD COLUMN token TEXT NOT NULL DEFAULT '';
 -- Which accesses to payment accounts belong together; empty: it is not kept. Whether the person asked for it just then. How

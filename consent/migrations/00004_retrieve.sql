@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What the operator read at banks for persons: one row a reading, and one for each account of it ('': which there are).
 CREATE TABLE consent_retrieval (
     id       TEXT   PRIMARY KEY,

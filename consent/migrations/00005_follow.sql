@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Where the person has gone with a consent, and from where one has come with them: JSON; empty: nowhere.
 ALTER TABLE consent_consent ADD COLUMN moved TEXT NOT NULL DEFAULT '';
 ALTER TABLE consent_consent ADD COLUMN origin TEXT NOT NULL DEFAULT '';

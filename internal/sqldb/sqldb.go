@@ -147,10 +147,15 @@ func (db *DB) Snapshot(ctx context.Context) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// Migrate brings the tables of one package up to date. Each package has its own table of versions.
+// Migrate brings the tables of one package up to date. Each package has its own table of versions. The names of the files begin with
+// their versions; each is run as it is, in a transaction.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS, table string) error {
+	steps, err := readMigrations(migrations)
+	if err != nil {
+		return fmt.Errorf("read how the tables of %s come to be: %w", table, err)
+	}
 	dialect := goose.DialectSQLite3
-	options := []goose.ProviderOption{goose.WithTableName(table)}
+	options := []goose.ProviderOption{goose.WithTableName(table), goose.WithGoMigrations(steps...)}
 	if !db.Embedded() {
 		dialect = goose.DialectPostgres
 		locker, err := lock.NewPostgresSessionLocker()
@@ -159,7 +164,7 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS, table string) error
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(dialect, db.Write, migrations, options...)
+	provider, err := goose.NewProvider(dialect, db.Write, nil, options...)
 	if err != nil {
 		return fmt.Errorf("prepare the tables of %s: %w", table, err)
 	}
@@ -167,6 +172,30 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS, table string) error
 		return fmt.Errorf("bring the tables of %s up to date: %w", table, err)
 	}
 	return nil
+}
+
+// readMigrations reads the files here, since goose, which would divide them into statements, takes 16 MiB for each.
+func readMigrations(files fs.FS) (steps []*goose.Migration, err error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, err
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		up := func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, string(text))
+			return err
+		}
+		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil))
+	}
+	return steps, nil
 }
 
 // The codes of a violated unique constraint.

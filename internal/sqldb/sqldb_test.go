@@ -11,7 +11,7 @@ import (
 	"github.com/passerelle-cloud/passerelle/internal/sqldb"
 )
 
-var tables = fstest.MapFS{"00001_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a (id BIGINT PRIMARY KEY, b BYTEA NOT NULL);\n")}}
+var tables = fstest.MapFS{"00001_a.sql": {Data: []byte("CREATE TABLE a (id BIGINT PRIMARY KEY, b BYTEA NOT NULL);\n")}}
 
 func TestOneTextServesBoth(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {

@@ -365,8 +365,6 @@ func (l *load) States(ctx context.Context) iter.Seq2[formats.State, error] {
 			yield(formats.State{}, err)
 			return
 		}
-		listStates(ctx, l.w.i.home.db.Read, yield, broughtQuery, l.series)
+		listStates(ctx, l.w.i.home.db.Read, yield, `SELECT key, hash, blob FROM home_imported WHERE series = $1 ORDER BY key`, l.series)
 	}
 }
-
-const broughtQuery = `SELECT key, hash, blob FROM home_imported WHERE series = $1 ORDER BY key`

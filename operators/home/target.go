@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"iter"
 
 	"github.com/passerelle-cloud/passerelle/formats"
 	"github.com/passerelle-cloud/passerelle/operators"
@@ -54,21 +53,6 @@ func (t *Target) Applied(ctx context.Context, name string) (operators.Applied, b
 		return operators.Applied{}, false, err
 	}
 	return s.applied, true, nil
-}
-
-// Brought implements [operators.Recalling].
-func (t *Target) Brought(ctx context.Context, name string) iter.Seq2[formats.State, error] {
-	return func(yield func(formats.State, error) bool) {
-		s, err := t.series(ctx, name)
-		if err == nil && s == nil {
-			return
-		}
-		if err != nil {
-			yield(formats.State{}, err)
-			return
-		}
-		listStates(ctx, t.i.home.db.Read, yield, broughtQuery, s.id)
-	}
 }
 
 // Load implements [operators.Target].

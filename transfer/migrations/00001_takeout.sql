@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Archives that persons asked for, to download. The files are in a folder.
 CREATE TABLE transfer_takeout (
     id       TEXT    PRIMARY KEY,

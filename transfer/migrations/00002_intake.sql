@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The archive that a person brings, one at a time. The files are in a folder.
 CREATE TABLE transfer_intake (
     person   TEXT   PRIMARY KEY, -- the name of the instance

@@ -91,11 +91,11 @@ func (a *arrival) write(ctx context.Context, do func(*sql.Tx, *entry[arriving]) 
 // load has the next archive made, fetches it, verifies it and loads it.
 func (a *arrival) load(ctx context.Context, what Event) error {
 	n := a.Detail.Applied
-	packed, report, err := a.bring(ctx, n)
+	brought, err := a.bring(ctx, n)
 	if err != nil {
 		return a.lacks(ctx, err)
 	}
-	return a.took(ctx, n, packed, report, func(e *entry[arriving]) error {
+	return a.took(ctx, n, brought, func(e *entry[arriving]) error {
 		after, err := e.After(what, 0, "")
 		e.Standing = after
 		return err
@@ -103,9 +103,9 @@ func (a *arrival) load(ctx context.Context, what Event) error {
 }
 
 // took writes that an archive was loaded, and removes it.
-func (a *arrival) took(ctx context.Context, n int, packed Packed, report *transfer.Report, also func(*entry[arriving]) error) error {
+func (a *arrival) took(ctx context.Context, n int, b brought, also func(*entry[arriving]) error) error {
 	err := a.write(ctx, func(_ *sql.Tx, e *entry[arriving]) ([]ledger.Event, error) {
-		if err := e.Detail.take(n, packed, report); err != nil {
+		if err := e.Detail.take(n, b); err != nil {
 			return nil, err
 		}
 		return nil, also(e)
@@ -117,17 +117,17 @@ func (a *arrival) took(ctx context.Context, n int, packed Packed, report *transf
 }
 
 // take notes what a load brought.
-func (d *arriving) take(n int, packed Packed, report *transfer.Report) error {
+func (d *arriving) take(n int, b brought) error {
 	if d.Applied != n {
 		return fmt.Errorf("%w: archive %d was loaded, and %d are", ErrOrder, n, d.Applied)
 	}
-	d.Applied, d.Changes = n+1, packed.Records
+	d.Applied, d.Changes = n+1, b.packed.Records
 	d.Held = Tally{}
-	for set, c := range report.Held {
+	for set, c := range b.report.Held {
 		d.Held[set] = Number{c.Records, c.Files}
 	}
-	d.Refused = mostly(d.Refused, report.Refused)
-	d.Omitted = mostly(d.Omitted, report.Omitted)
+	d.Refused = mostly(d.Refused, b.report.Refused)
+	d.Omitted = mostly(d.Omitted, b.report.Omitted)
 	return nil
 }
 
@@ -148,11 +148,18 @@ func mostly(have, more []formats.Omission) []formats.Omission {
 	return have
 }
 
+// brought is an archive that was loaded.
+type brought struct {
+	packed Packed
+	report *transfer.Report
+	tally  Tally // of all that the move brought
+}
+
 // bring loads archive n into the staging instance.
-func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, error) {
+func (a *arrival) bring(ctx context.Context, n int) (b brought, err error) {
 	packed, err := a.packed(ctx, n)
 	if err != nil {
-		return packed, nil, err
+		return b, err
 	}
 	var total int64
 	for _, f := range packed.Files {
@@ -165,13 +172,13 @@ func (a *arrival) bring(ctx context.Context, n int) (Packed, *transfer.Report, e
 		a.show(ctx, now)
 	}}
 	if err := fetch.run(ctx, packed.Files); err != nil {
-		return packed, nil, err
+		return b, err
 	}
-	report, err := a.loaded(ctx, n, packed)
+	b, err = a.loaded(ctx, n, packed)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRoom) {
 		err = errors.Join(err, a.heal(n, packed, errors.Is(err, archive.ErrFault) || errors.Is(err, transfer.ErrRefused)))
 	}
-	return packed, report, err
+	return b, err
 }
 
 // packed waits until the source has made archive n.
@@ -224,19 +231,21 @@ func (a *arrival) heal(n int, packed Packed, fault bool) error {
 }
 
 // loaded verifies and loads what has come.
-func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.Report, error) {
+func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (brought, error) {
+	b := brought{packed: packed, tally: Tally{}}
 	came, expect, err := a.opt.Archive(ctx, filepath.Join(a.folder(a.ID, n), packed.Files[len(packed.Files)-1].Name))
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	defer came.Close()
 	began := a.store.now()
 	step := transfer.Step("")
-	report, err := transfer.Import{
+	b.report, err = transfer.Import{
 		Archive: came, Expect: expect, Trusted: true, Whole: true, Tmp: a.opt.Tmp,
 		Claimed: func(c *archive.Claims) error { return a.claimed(c, n) },
 		Target:  func(ctx context.Context) (operators.Target, error) { return a.opt.Staging.Target(ctx, a.ID, a.Person) },
 		Journal: transfer.Journal{Person: a.Person, Log: a.opt.Append},
+		Stated:  b.tally.add,
 		Observe: func(p transfer.Progress) {
 			if p.Step != step {
 				step, began = p.Step, a.store.now()
@@ -245,9 +254,9 @@ func (a *arrival) loaded(ctx context.Context, n int, packed Packed) (*transfer.R
 		},
 	}.Run(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("load archive %d: %w", n, err)
+		return b, fmt.Errorf("load archive %d: %w", n, err)
 	}
-	return report, noRoom(report)
+	return b, noRoom(b.report)
 }
 
 // noRoom is an error where something was refused for want of room. More may be given: then the load goes on.
@@ -313,30 +322,26 @@ func (a *arrival) fence(ctx context.Context) error {
 // accept loads the last delta, and signs that everything is here.
 func (a *arrival) accept(ctx context.Context) error {
 	n := a.Detail.Applied
-	packed, report, err := a.bring(ctx, n)
+	b, err := a.bring(ctx, n)
 	if err != nil {
 		return err
 	}
-	root, tally, err := a.brought(ctx)
-	if err != nil {
-		return err
-	}
-	if root != a.Detail.FencedAt.Root && n == a.Detail.FencedFrom { // it was made before the fence; the next one is not
-		return a.took(ctx, n, packed, report, func(*entry[arriving]) error { return nil })
+	if b.report.State != a.Detail.FencedAt.Root && n == a.Detail.FencedFrom { // it was made before the fence; the next one is not
+		return a.took(ctx, n, b, func(*entry[arriving]) error { return nil })
 	}
 	to, err := a.reread(ctx)
 	if err != nil {
 		return err
 	}
 	e := *a.entry
-	if err := e.Detail.take(n, packed, report); err != nil {
+	if err := e.Detail.take(n, b); err != nil {
 		return err
 	}
 	follows, err := a.follow(ctx)
 	if err != nil {
 		return err
 	}
-	accepted, err := a.acceptance(ctx, &e, report, root, tally)
+	accepted, err := a.acceptance(ctx, &e, b)
 	if err != nil {
 		return err
 	}
@@ -348,7 +353,7 @@ func (a *arrival) accept(ctx context.Context) error {
 		if e.Detail.Stopping {
 			return nil, errStopped
 		}
-		if err := e.Detail.take(n, packed, report); err != nil {
+		if err := e.Detail.take(n, b); err != nil {
 			return nil, err
 		}
 		if err := a.store.keepFollows(ctx, tx, e.ID, follows); err != nil {
@@ -375,9 +380,9 @@ func (a *arrival) sign(ctx context.Context, accepted Acceptance) (string, error)
 }
 
 // acceptance is what is signed: that what is held here, and what could not be, add up to what the source had.
-func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], report *transfer.Report, root formats.Hash, tally Tally) (Acceptance, error) {
-	at := e.Detail.FencedAt
-	if root != at.Root || report.StateRoot == nil || !*report.StateRoot {
+func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], b brought) (Acceptance, error) {
+	at, root := e.Detail.FencedAt, b.report.State
+	if root != at.Root || b.report.StateRoot == nil || !*b.report.StateRoot {
 		return Acceptance{}, fmt.Errorf("%w: what has come adds up to %.16s…, and the source stopped at %.16s…", ErrOtherState, root, at.Root)
 	}
 	answers, err := answer(ctx, func(ctx context.Context, blob formats.Hash) (io.ReadCloser, error) {
@@ -391,20 +396,5 @@ func (a *arrival) acceptance(ctx context.Context, e *entry[arriving], report *tr
 		refused = []formats.Omission{}
 	}
 	return Acceptance{Move: a.ID, Source: archive.Party{ID: a.Peer}, Destination: a.opt.Operator, Person: e.Detail.Plan.Person,
-		Epoch: at.Epoch, Root: root, Counts: tally, Refused: refused, Answers: answers, At: a.store.now().UTC()}, nil
-}
-
-// brought is the state that was brought, as the database has it.
-func (a *arrival) brought(ctx context.Context) (formats.Hash, Tally, error) {
-	target, err := a.opt.Staging.Target(ctx, a.ID, a.Person)
-	if err != nil {
-		return formats.Hash{}, nil, err
-	}
-	defer target.Close()
-	recalling, ok := target.(operators.Recalling)
-	if !ok {
-		return formats.Hash{}, nil, fmt.Errorf("%w: this target cannot say what was brought", operators.ErrUnsupported)
-	}
-	s, err := stateOf(recalling.Brought(ctx, a.ID))
-	return s.root, s.tally, err
+		Epoch: at.Epoch, Root: root, Counts: b.tally, Refused: refused, Answers: answers, At: a.store.now().UTC()}, nil
 }

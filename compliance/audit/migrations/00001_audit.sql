@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Who may audit, and until when. Times are Unix microseconds, as everywhere here.
 CREATE TABLE audit_auditor (
     id        TEXT   PRIMARY KEY,

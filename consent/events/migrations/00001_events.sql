@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What services are told of their consents, and whether they answered.
 CREATE TABLE events_event (
     id           TEXT   PRIMARY KEY, -- jti

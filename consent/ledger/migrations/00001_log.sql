@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The head of the log: always one row.
 CREATE TABLE ledger_head (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
@@ -51,12 +49,3 @@ CREATE TABLE ledger_witnessed (
     size   BIGINT NOT NULL,
     root   BYTEA  NOT NULL
 );
-
--- +goose Down
-DROP TABLE ledger_witnessed;
-DROP TABLE ledger_published;
-DROP TABLE ledger_erasure;
-DROP TABLE ledger_chain;
-DROP TABLE ledger_tile;
-DROP TABLE ledger_leaf;
-DROP TABLE ledger_head;

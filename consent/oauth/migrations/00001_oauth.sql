@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What services pushed (RFC 9126), until the person has decided.
 CREATE TABLE oauth_pushed (
     uri     TEXT   PRIMARY KEY, -- SHA-256 of the request_uri, hexadecimal

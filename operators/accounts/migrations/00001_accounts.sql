@@ -1,5 +1,3 @@
--- +goose Up
-
 -- An account: who may sign in to which instance.
 CREATE TABLE accounts_account (
     name    TEXT   PRIMARY KEY,     -- of the instance, exactly

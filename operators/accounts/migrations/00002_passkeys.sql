@@ -1,5 +1,3 @@
--- +goose Up
-
 -- An account has at least one way in: a password (else hash is ''), a passkey, or an identity at the operator's provider.
 ALTER TABLE accounts_account ADD COLUMN recovery_key TEXT NOT NULL DEFAULT ''; -- an age recipient; '' if there is none
 

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Passwords of programs that work for a person: each at one place, and good for nothing but the person's data. One has 160
 -- bits: its SHA-256 says nothing of it.
 CREATE TABLE accounts_app (

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- An instance. Its position grows with every change to a record.
 CREATE TABLE home_instance (
     id        BIGINT  PRIMARY KEY,

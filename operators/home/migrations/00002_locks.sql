@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What somebody who works here has locked for a while (RFC 4918, section 6). Those that are over go with the next one.
 CREATE TABLE home_lock (
     token     TEXT    PRIMARY KEY,

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- A person's connection with a bank.
 CREATE TABLE bank_connection (
     id      TEXT   NOT NULL PRIMARY KEY,

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- How the money of each person stood when it was last looked through. Without a row everything is looked through again, and
 -- nothing changes.
 CREATE TABLE money_run (
@@ -9,6 +7,3 @@ CREATE TABLE money_run (
     day      TEXT   NOT NULL, -- on which: reimbursements become late by themselves
     alerts   BIGINT NOT NULL  -- that are open
 );
-
--- +goose Down
-DROP TABLE money_run;

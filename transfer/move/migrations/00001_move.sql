@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What each side of a move has written of it. One gateway may be the source of some moves and the destination of others.
 CREATE TABLE move_move (
     id      TEXT   NOT NULL, -- the same at both operators

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Leaves that a replica has committed and that have no place yet, in the order in which they get one.
 CREATE TABLE ledger_pending (
     id     BIGINT PRIMARY KEY,
@@ -9,8 +7,3 @@ CREATE TABLE ledger_pending (
 CREATE SEQUENCE ledger_id;
 -- What a leaf was known by before it had a place.
 ALTER TABLE ledger_leaf ADD COLUMN id BIGINT NOT NULL UNIQUE;
-
--- +goose Down
-ALTER TABLE ledger_leaf DROP COLUMN id;
-DROP SEQUENCE ledger_id;
-DROP TABLE ledger_pending;
