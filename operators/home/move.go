@@ -149,8 +149,16 @@ func counted(rows *sql.Rows) (map[formats.Dataset]formats.Count, error) {
 	return counts, rows.Err()
 }
 
-// Left returns how many bytes the instance may take in still, and false where it has no limit.
+// Left returns how many bytes the instance may take in still, and false where it has no limit. What is held counts as gone: its
+// person moved away, and what comes back takes its place.
 func (i *Instance) Left(ctx context.Context) (int64, bool, error) {
 	used, quota, err := i.Room(ctx)
-	return max(quota-used, 0), quota > 0, err
+	if err != nil || quota == 0 {
+		return 0, false, err
+	}
+	var held bool
+	if err := i.home.db.Read.QueryRowContext(ctx, `SELECT held FROM home_instance WHERE id = $1`, i.id).Scan(&held); err != nil || held {
+		return quota, true, err
+	}
+	return max(quota-used, 0), true, nil
 }

@@ -120,11 +120,13 @@ func listsNothing(r *http.Request, w *http.Response) {
 	}
 }
 
-// TestWhoComesBackBringsLittle moves somebody back to where all of it still is.
+// TestWhoComesBackBringsLittle moves somebody back to where all of it still is, and where there would be no room for it twice.
 func TestWhoComesBackBringsLittle(t *testing.T) {
 	a, b := pair(t)
 	p := name()
-	a.lives(p, noise(5, large))
+	if err := a.lives(p, noise(5, large)).SetQuota(t.Context(), large*3/2); err != nil {
+		t.Fatal(err)
+	}
 	begins(t, p, a, b).arrives()
 	bytes := a.travels()
 	begins(t, p, b, a).arrives()
