@@ -208,6 +208,7 @@ func staging(g *gateway) move.Staging {
 		},
 		Held:    g.home.Held,
 		Owns:    g.home.Owns,
+		Shared:  g.home.Shared,
 		Take:    g.home.Take,
 		Adopt:   g.home.Adopt,
 		Release: g.home.Release,

@@ -88,7 +88,7 @@ func (h *Home) Adopt(ctx context.Context, tx *sql.Tx, move, person string) (bool
 		return false, fmt.Errorf("make room for what moves here: %w", err)
 	}
 	// Whoever knows the person by a pseudonym goes on to know them by it.
-	if _, err := tx.ExecContext(ctx, `UPDATE home_instance SET quota = $2, secret = $3 WHERE name = $1`, staged+move, quota, secret); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE home_instance SET quota = $2, secret = $3, shared = 0 WHERE name = $1`, staged+move, quota, secret); err != nil {
 		return false, err
 	}
 	return true, h.rename(ctx, tx, move, person)

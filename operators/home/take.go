@@ -204,8 +204,8 @@ func (h *Home) Owns(ctx context.Context, person string) (bool, error) {
 }
 
 // Take gives the instance that comes to be for a move those of some blobs that the person has here already, and returns which
-// it holds then: for good, whatever the person does to their own meanwhile. Each is read, and none is returned that is damaged,
-// or does not fit into the person's room. The blobs come in the order of their hashes, each once.
+// it holds then: for good, whatever the person does to their own meanwhile. Each is read, and none is returned that is damaged.
+// They take no more of the person's room. The blobs come in the order of their hashes, each once.
 func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Blob) (taken []formats.Hash, err error) {
 	own, err := h.Instance(ctx, person)
 	if errors.Is(err, operators.ErrNotFound) || err == nil && len(blobs) == 0 {
@@ -227,6 +227,7 @@ func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Bl
 		return nil, err
 	}
 	t := &taking{own: own.Source(), w: newWriter(into)}
+	t.w.sharing = true
 	taken, err = t.all(ctx, common)
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
@@ -237,6 +238,22 @@ func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Bl
 		err = errors.Join(fmt.Errorf("take what the person has: %w", err), t.w.rollback())
 	}
 	return taken, errors.Join(err, unlock())
+}
+
+// Shared is how many bytes of some blobs a person has here already. The blobs come in the order of their hashes, each once.
+func (h *Home) Shared(ctx context.Context, person string, blobs []formats.Blob) (bytes int64, err error) {
+	own, err := h.Instance(ctx, person)
+	if errors.Is(err, operators.ErrNotFound) || err == nil && len(blobs) == 0 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	common, err := own.among(ctx, blobs)
+	for _, b := range common {
+		bytes += b.Size
+	}
+	return bytes, err
 }
 
 // among returns those of some blobs that the instance counts as its own; both are in the order of the hashes.
@@ -277,7 +294,7 @@ func (t *taking) all(ctx context.Context, blobs []formats.Blob) (taken []formats
 		has, err := t.has(ctx, b)
 		if err == nil && !has {
 			if err = t.one(ctx, b); err == nil {
-				has, err = t.has(ctx, b) // or else it went, or was damaged, or did not fit
+				has, err = t.has(ctx, b) // or else it went, or was damaged
 			}
 		}
 		if err != nil {

@@ -66,11 +66,12 @@ type Staging struct {
 	Source  func(ctx context.Context, move string) (operators.Source, error)
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
 	// Held returns which of some blobs are in what comes to be for a move; nil: everything travels in archives. Owns reports
-	// whether the person has any bytes here already, and Take puts those of some blobs that they have into what comes to be, where
-	// they stay. The blobs come in the order of their hashes.
-	Held func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
-	Owns func(ctx context.Context, person string) (bool, error)
-	Take func(ctx context.Context, move, person string, blobs []formats.Blob) ([]formats.Hash, error)
+	// whether the person has any bytes here already, Shared how many bytes of some blobs they have, and Take puts those into what
+	// comes to be, where they stay and take no more room. The blobs come in the order of their hashes.
+	Held   func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
+	Owns   func(ctx context.Context, person string) (bool, error)
+	Shared func(ctx context.Context, person string, blobs []formats.Blob) (int64, error)
+	Take   func(ctx context.Context, move, person string, blobs []formats.Blob) ([]formats.Hash, error)
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
 	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.
@@ -174,7 +175,7 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 	if !moveID.MatchString(plan.Move) {
 		return Move{}, fmt.Errorf("%w: it calls the move %.80q", ErrRefused, plan.Move)
 	}
-	if err := r.admits(ctx, a, plan); err != nil {
+	if err := r.admits(ctx, a, plan, link); err != nil {
 		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, "the other operator cannot take it: "+string(troubleOf(err))))
 	}
 	e := &entry[arriving]{Move: Move{ID: plan.Move, Standing: Standing{Side: Destination, Stage: Planned}, Person: a.Person, Peer: a.Peer, Consent: plan.Move, Due: r.store.now()}}
@@ -208,7 +209,7 @@ const mostTotal = 1 << 50
 var moveID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
 // admits says what is against a move before it begins.
-func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
+func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan, link *Link) error {
 	if p.Source != a.Peer || p.Person == "" || len(p.Person) > 200 || len(p.Owner) > 1000 || len(p.Stays) > 100 || p.Charge != 0 {
 		return fmt.Errorf("%w: its plan is about something else, or for money", ErrRefused)
 	}
@@ -219,10 +220,14 @@ func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
 	if err != nil {
 		return err
 	}
-	if limited && p.Total.Bytes > room {
-		return fmt.Errorf("%w (%d bytes would come, %d are free)", ErrRoom, p.Total.Bytes, room)
+	if !limited || p.Total.Bytes <= room {
+		return nil
 	}
-	return nil
+	shared, err := r.shared(ctx, a.Person, p, link, p.Total.Bytes-room)
+	if err == nil && p.Total.Bytes-shared > room {
+		err = fmt.Errorf("%w (%d bytes would come, %d are free)", ErrRoom, p.Total.Bytes-shared, room)
+	}
+	return err
 }
 
 // Arriving is a move as the person sees it at the operator to whom they come.

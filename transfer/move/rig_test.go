@@ -445,8 +445,9 @@ func (o *operator) staging(p *process) move.Staging {
 			}
 			return i.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Held: o.home.Held,
-		Owns: o.home.Owns,
+		Held:   o.home.Held,
+		Owns:   o.home.Owns,
+		Shared: o.home.Shared,
 		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) ([]formats.Hash, error) {
 			taken, err := o.home.Take(ctx, id, person, blobs)
 			return taken, errors.Join(err, p.point())
