@@ -203,32 +203,32 @@ func (h *Home) Owns(ctx context.Context, person string) (bool, error) {
 	return err == nil, err
 }
 
-// Take gives the instance that comes to be for a move those of some blobs that the person has here already, and returns which
-// it holds then: for good, whatever the person does to their own meanwhile. Each is read, and none is returned that is damaged.
-// They take no more of the person's room. The blobs come in the order of their hashes, each once.
-func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Blob) (taken []formats.Hash, err error) {
+// Take gives the instance that comes to be for a move those of some blobs that the person has here already, for good, whatever the
+// person does to their own meanwhile. Each is read, and none is given that is damaged. They take no more of the person's room. The
+// blobs come in the order of their hashes, each once.
+func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Blob) error {
 	own, err := h.Instance(ctx, person)
 	if errors.Is(err, operators.ErrNotFound) || err == nil && len(blobs) == 0 {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	common, err := own.among(ctx, blobs)
 	if err != nil || len(common) == 0 {
-		return nil, err
+		return err
 	}
 	into, err := h.Stage(ctx, move, person)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	unlock, err := into.lockPatiently(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t := &taking{own: own.Source(), w: newWriter(into)}
 	t.w.sharing = true
-	taken, err = t.all(ctx, common)
+	err = t.all(ctx, common)
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	t.w.stop()
@@ -237,7 +237,7 @@ func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Bl
 	} else {
 		err = errors.Join(fmt.Errorf("take what the person has: %w", err), t.w.rollback())
 	}
-	return taken, errors.Join(err, unlock())
+	return errors.Join(err, unlock())
 }
 
 // Shared is how many bytes of some blobs a person has here already. The blobs come in the order of their hashes, each once.
@@ -289,22 +289,17 @@ type taking struct {
 	w   *writer
 }
 
-func (t *taking) all(ctx context.Context, blobs []formats.Blob) (taken []formats.Hash, err error) {
+func (t *taking) all(ctx context.Context, blobs []formats.Blob) error {
 	for _, b := range blobs {
 		has, err := t.has(ctx, b)
 		if err == nil && !has {
-			if err = t.one(ctx, b); err == nil {
-				has, err = t.has(ctx, b) // or else it went, or was damaged
-			}
+			err = t.one(ctx, b)
 		}
 		if err != nil {
-			return nil, err
-		}
-		if has {
-			taken = append(taken, b.SHA256)
+			return err
 		}
 	}
-	return taken, nil
+	return nil
 }
 
 func (t *taking) has(ctx context.Context, b formats.Blob) (has bool, err error) {

@@ -30,7 +30,10 @@ func blobs(texts ...string) (list []formats.Blob) {
 // takes has a move take some texts, and checks which it has taken.
 func takes(t *testing.T, h *home.Home, texts []string, want ...string) {
 	t.Helper()
-	taken, err := h.Take(t.Context(), aMove, "alice", blobs(texts...))
+	if err := h.Take(t.Context(), aMove, "alice", blobs(texts...)); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := h.Held(t.Context(), aMove, blobs(texts...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +86,7 @@ func TestTakeWhatThePersonHas(t *testing.T) {
 		if err := h.Delete(t.Context(), "alice"); err != nil {
 			t.Fatal(err)
 		}
-		takes(t, h, all)
+		takes(t, h, all, small, large, "", unnamed) // it stays
 		l := begin(t, into, "the move")
 		for _, b := range blobs(small, large, "") {
 			if has, err := l.Has(t.Context(), b); err != nil || !has {

@@ -122,7 +122,7 @@ func (g *gathering) bring(ctx context.Context, blobs []formats.Blob) ([]formats.
 		looking := g.progress
 		looking.Step = Taking
 		g.show(ctx, looking)
-		if _, err := g.opt.Staging.Take(ctx, g.ID, g.Person, blobs); err != nil {
+		if err := g.opt.Staging.Take(ctx, g.ID, g.Person, blobs); err != nil {
 			return nil, fmt.Errorf("take what the person has here: %w", err)
 		}
 	}

@@ -71,7 +71,7 @@ type Staging struct {
 	Held   func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
 	Owns   func(ctx context.Context, person string) (bool, error)
 	Shared func(ctx context.Context, person string, blobs []formats.Blob) (int64, error)
-	Take   func(ctx context.Context, move, person string, blobs []formats.Blob) ([]formats.Hash, error)
+	Take   func(ctx context.Context, move, person string, blobs []formats.Blob) error
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
 	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.

@@ -448,9 +448,8 @@ func (o *operator) staging(p *process) move.Staging {
 		Held:   o.home.Held,
 		Owns:   o.home.Owns,
 		Shared: o.home.Shared,
-		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) ([]formats.Hash, error) {
-			taken, err := o.home.Take(ctx, id, person, blobs)
-			return taken, errors.Join(err, p.point())
+		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) error {
+			return errors.Join(o.home.Take(ctx, id, person, blobs), p.point())
 		},
 		Adopt: func(ctx context.Context, tx *sql.Tx, id, person string) (bool, error) {
 			adopted, err := o.home.Adopt(ctx, tx, id, person)
