@@ -173,7 +173,7 @@ func readBook(in io.Reader) (*book, error) {
 		members []member
 	}
 	var groups []group
-	cards := newReader(in)
+	cards := newReader(in, fileBuffer)
 	for {
 		raw, err := cards.card()
 		if errors.Is(err, io.EOF) {

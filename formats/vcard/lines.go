@@ -37,7 +37,11 @@ type reader struct {
 	hasHeld bool
 }
 
-func newReader(r io.Reader) *reader { return &reader{in: bufio.NewReaderSize(r, 64<<10)} }
+// newReader reads so many bytes at once.
+func newReader(r io.Reader, size int) *reader { return &reader{in: bufio.NewReaderSize(r, size)} }
+
+// fileBuffer is for a whole file.
+const fileBuffer = 64 << 10
 
 func (r *reader) fault(format string, args ...any) error {
 	return fmt.Errorf("%w: vcard: line %d: %s", formats.ErrInvalid, r.line, fmt.Sprintf(format, args...))

@@ -102,7 +102,8 @@ func enclose(lines []byte) []byte {
 
 // missing returns what somebody who reads those lines does not learn of the body, or learns wrongly.
 func (b *book) missing(lines []byte, r *formats.Record) (formats.PatchObject, error) {
-	raw, err := newReader(bytes.NewReader(enclose(lines))).card()
+	card := enclose(lines)
+	raw, err := newReader(bytes.NewReader(card), len(card)).card()
 	if err != nil {
 		return nil, fmt.Errorf("card %q: %w", r.ID, err)
 	}
@@ -186,7 +187,7 @@ func read(r io.Reader) formats.Records {
 			yield(formats.Record{}, err)
 			return
 		}
-		cards := newReader(in)
+		cards := newReader(in, fileBuffer)
 		for n := 0; ; n++ {
 			raw, err := cards.card()
 			if errors.Is(err, io.EOF) {

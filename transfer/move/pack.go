@@ -169,6 +169,7 @@ func (s *Sender) export(ctx context.Context, e *entry[leaving], n int) (Packed, 
 	if err != nil {
 		return Packed{}, transfer.Previous{}, err
 	}
+	x.Codecs = nil // whoever opens it reads the records
 	x.Series, x.Out, x.VolumeSize, x.Since, x.Pseudonym = e.ID, filepath.Join(s.folder(e.ID, n), "archive"), volumeSize, e.Detail.Last, e.Detail.Pseudonym
 	if n == 0 && !e.Detail.Whole {
 		held, err := s.held(e.ID)
