@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"syscall"
 	"time"
 
@@ -45,6 +44,8 @@ type Export struct {
 	Held func(formats.Hash) bool
 
 	Since *Previous // the archive of which this one is the next; nil: a full export, which begins a series
+	// State is the state root of the source, which stays as it is meanwhile; zero: it is not known.
+	State formats.Hash
 
 	Codecs  []formats.Codec
 	Schemas fs.FS
@@ -73,6 +74,7 @@ func (e Export) Run(ctx context.Context) (archive.Sealed, error) {
 	if damaged == 0 || errExamine != nil {
 		return sealed, errors.Join(err, errExamine)
 	}
+	e.State = formats.Hash{} // it was with those bytes
 	return e.run(ctx)
 }
 
@@ -190,7 +192,12 @@ func (e Export) options(ctx context.Context, d operators.Description) (archive.O
 	}
 	states, err := e.next(&claims, d)
 	options.Claims = claims
-	options.States = func() iter.Seq2[formats.State, error] { return states.States(ctx) }
+	options.State = func() (formats.Hash, error) {
+		if !e.State.IsZero() {
+			return e.State, nil
+		}
+		return archive.StateRoot(states.States(ctx))
+	}
 	return options, err
 }
 

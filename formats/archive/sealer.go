@@ -137,8 +137,8 @@ func (w *Writer) finishClaims() error {
 		c.Omissions = []formats.Omission{}
 	}
 	var err error
-	if w.opts.States != nil {
-		c.StateRoot, err = StateRoot(w.opts.States())
+	if w.opts.State != nil {
+		c.StateRoot, err = w.opts.State()
 	} else {
 		c.StateRoot, err = linesRoot(w.states.Sorted())
 	}

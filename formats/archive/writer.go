@@ -10,7 +10,6 @@ import (
 	"hash/maphash"
 	"io"
 	"io/fs"
-	"iter"
 	"strings"
 	"time"
 
@@ -40,8 +39,8 @@ type Options struct {
 	Schemas fs.FS           // JSON Schemas of the bodies, to explain the records
 	// Held reports whether the recipient holds the bytes of a blob already, which a full archive then leaves out; nil: of none.
 	Held func(formats.Hash) bool
-	// States lists the whole instance where the archive is a delta; for sequence 0 it is computed from the records.
-	States func() iter.Seq2[formats.State, error]
+	// State returns the state root of the whole instance where the archive is a delta; for sequence 0 it is computed from the records.
+	State func() (formats.Hash, error)
 }
 
 // Sealed is what a finished archive is.
@@ -202,7 +201,7 @@ func cmpPath(r *formats.Record) string {
 }
 
 func (w *Writer) addState(record *formats.Record, line []byte) error {
-	if w.opts.States != nil || !record.Deleted.IsZero() {
+	if w.opts.State != nil || !record.Deleted.IsZero() {
 		return nil
 	}
 	state := formats.State{Dataset: record.Dataset, ID: record.ID, Record: formats.HashOf(line)}

@@ -169,6 +169,9 @@ func (s *Sender) export(ctx context.Context, e *entry[leaving], n int) (Packed, 
 	if err != nil {
 		return Packed{}, transfer.Previous{}, err
 	}
+	if e.Stage == Fenced {
+		x.State = e.Detail.FencedAt.Root // nobody can write
+	}
 	x.Codecs = nil // whoever opens it reads the records
 	x.Series, x.Out, x.VolumeSize, x.Since, x.Pseudonym = e.ID, filepath.Join(s.folder(e.ID, n), "archive"), volumeSize, e.Detail.Last, e.Detail.Pseudonym
 	if n == 0 && !e.Detail.Whole {
