@@ -66,8 +66,8 @@ func (s *Source) Describe(ctx context.Context) (operators.Description, error) {
 	return d, err
 }
 
-// pageRecords is how many records are read at once, with their small blobs: 4 MiB at the most.
-const pageRecords = 64
+// pageRecords is how many records are read at once, with their small blobs: 2 MiB at the most.
+const pageRecords = 32
 
 // Records implements [operators.Source]. After a position other than zero, an item whose record has a blob but no
 // content is one whose bytes have not changed since.
