@@ -156,9 +156,17 @@ func (i *Instance) Left(ctx context.Context) (int64, bool, error) {
 	if err != nil || quota == 0 {
 		return 0, false, err
 	}
-	var held bool
-	if err := i.home.db.Read.QueryRowContext(ctx, `SELECT held FROM home_instance WHERE id = $1`, i.id).Scan(&held); err != nil || held {
+	if held, err := i.held(ctx); held || err != nil {
 		return quota, true, err
 	}
 	return max(quota-used, 0), true, nil
+}
+
+// held reports whether it is held: it moves, or has moved.
+func (i *Instance) held(ctx context.Context) (held bool, err error) {
+	err = i.home.db.Read.QueryRowContext(ctx, `SELECT held FROM home_instance WHERE id = $1`, i.id).Scan(&held)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = i.gone()
+	}
+	return held, err
 }

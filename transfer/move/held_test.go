@@ -135,6 +135,24 @@ func TestWhoComesBackBringsLittle(t *testing.T) {
 	}
 }
 
+// TestWhoComesBackHasNoMoreRoom comes back with more than there is room for. What stayed behind will go: that some of it is the same
+// helps nothing.
+func TestWhoComesBackHasNoMoreRoom(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	if err := a.lives(p, noise(5, large)).SetQuota(t.Context(), large*3/2); err != nil {
+		t.Fatal(err)
+	}
+	begins(t, p, a, b).arrives()
+	if err := jot(b.instance(t, p), "more", noise(6, large)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.running().Receiver.Begin(t.Context(), move.Arrival{Person: p, Peer: b.id, Tokens: b.leaves(p, a)})
+	if !errors.Is(err, move.ErrRoom) {
+		t.Errorf("it does not fit: %v", err)
+	}
+}
+
 // TestWhatBothHaveTakesNoRoom moves somebody to where there is room for what they do not have there, and for no more.
 func TestWhatBothHaveTakesNoRoom(t *testing.T) {
 	a, b := pair(t)
