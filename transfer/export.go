@@ -44,7 +44,8 @@ type Export struct {
 	Held func(formats.Hash) bool
 
 	Since *Previous // the archive of which this one is the next; nil: a full export, which begins a series
-	// State is the state root of the source, which stays as it is meanwhile; zero: it is not known.
+	// State is the state root of the source, which nobody writes to meanwhile; zero: it is not known. Where something is lost, it is
+	// taken anew.
 	State formats.Hash
 
 	Codecs  []formats.Codec
@@ -74,7 +75,6 @@ func (e Export) Run(ctx context.Context) (archive.Sealed, error) {
 	if damaged == 0 || errExamine != nil {
 		return sealed, errors.Join(err, errExamine)
 	}
-	e.State = formats.Hash{} // it was with those bytes
 	return e.run(ctx)
 }
 
@@ -100,7 +100,7 @@ func (e Export) run(ctx context.Context) (archive.Sealed, error) {
 	return sealed, e.Journal.note(ctx, exportFinished, e.Recipient, detail)
 }
 
-func (e Export) write(ctx context.Context, options archive.Options, description operators.Description) (archive.Sealed, error) {
+func (e *Export) write(ctx context.Context, options archive.Options, description operators.Description) (archive.Sealed, error) {
 	w, err := archive.Create(options)
 	if err != nil {
 		return archive.Sealed{}, fmt.Errorf("begin the archive: %w", err)
@@ -115,7 +115,7 @@ func (e Export) write(ctx context.Context, options archive.Options, description 
 	return sealed, nil
 }
 
-func (e Export) records(ctx context.Context, w *archive.Writer, d operators.Description) error {
+func (e *Export) records(ctx context.Context, w *archive.Writer, d operators.Description) error {
 	progress := Progress{Step: Writing}
 	if e.Since == nil {
 		progress.TotalRecords, progress.TotalBytes = d.Total.Records, d.Total.Bytes
@@ -131,6 +131,7 @@ func (e Export) records(ctx context.Context, w *archive.Writer, d operators.Desc
 		}
 		for _, o := range item.Omissions {
 			w.Omit(o)
+			e.State = formats.Hash{}
 		}
 		if item.Record.ID == "" {
 			continue
@@ -157,7 +158,7 @@ func (e Export) after() operators.Position {
 	return operators.Position(e.Since.Claims.Snapshot)
 }
 
-func (e Export) options(ctx context.Context, d operators.Description) (archive.Options, error) {
+func (e *Export) options(ctx context.Context, d operators.Description) (archive.Options, error) {
 	if e.Now.IsZero() {
 		e.Now = time.Now()
 	}
@@ -202,7 +203,7 @@ func (e Export) options(ctx context.Context, d operators.Description) (archive.O
 }
 
 // next makes claims those of the archive that follows the previous one.
-func (e Export) next(claims *archive.Claims, d operators.Description) (operators.Stated, error) {
+func (e *Export) next(claims *archive.Claims, d operators.Description) (operators.Stated, error) {
 	previous := &e.Since.Claims
 	states, ok := e.Source.(operators.Stated)
 	if !d.Changes || !ok {

@@ -165,7 +165,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			return store.Identities(ctx)
 		},
 		Staging: staging(g), Follows: s.examine, Followed: s.followed,
-		Room: func(ctx context.Context, person string) (int64, bool, error) {
+		Room: func(ctx context.Context, person string, stays bool) (int64, bool, error) {
 			instance, err := openInstance(ctx, g, person, false)
 			if errors.Is(err, operators.ErrNotFound) {
 				return 0, false, nil
@@ -173,7 +173,7 @@ func (s *server) receiverOptions(g *gateway, own archive.Party) move.ReceiverOpt
 			if err != nil {
 				return 0, false, err
 			}
-			return instance.Left(ctx)
+			return instance.Left(ctx, stays)
 		},
 	}
 }
@@ -208,7 +208,6 @@ func staging(g *gateway) move.Staging {
 		},
 		Held:    g.home.Held,
 		Owns:    g.home.Owns,
-		Shared:  g.home.Shared,
 		Take:    g.home.Take,
 		Adopt:   g.home.Adopt,
 		Release: g.home.Release,

@@ -45,9 +45,7 @@ func (w *writer) counted(hash formats.Hash) (bool, error) {
 }
 
 // fits reports whether the quota leaves room for so many bytes.
-func (w *writer) fits(size int64) bool {
-	return w.quota == 0 || w.sharing || w.used+size <= w.quota+w.shared
-}
+func (w *writer) fits(size int64) bool { return w.quota == 0 || w.used+size <= w.quota }
 
 // missing says why a blob that a record names is not here.
 func (w *writer) missing(b *formats.Blob) (code, reason string) {
@@ -122,9 +120,6 @@ func (w *writer) keep(blob formats.Blob, data []byte) error {
 		}
 		if n > 0 {
 			w.used += blob.Size
-			if w.sharing {
-				w.shared += blob.Size
-			}
 			w.bytes += int64(len(data))
 			return nil
 		}

@@ -41,7 +41,7 @@ func (h *Home) makeRoom(ctx context.Context, i *Instance, person string) error {
 	if err != nil {
 		return err
 	}
-	room, limited, err := own.Left(ctx)
+	room, limited, err := own.Left(ctx, false)
 	if err != nil || !limited {
 		return errors.Join(err, i.SetQuota(ctx, 0))
 	}
@@ -88,7 +88,7 @@ func (h *Home) Adopt(ctx context.Context, tx *sql.Tx, move, person string) (bool
 		return false, fmt.Errorf("make room for what moves here: %w", err)
 	}
 	// Whoever knows the person by a pseudonym goes on to know them by it.
-	if _, err := tx.ExecContext(ctx, `UPDATE home_instance SET quota = $2, secret = $3, shared = 0 WHERE name = $1`, staged+move, quota, secret); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE home_instance SET quota = $2, secret = $3 WHERE name = $1`, staged+move, quota, secret); err != nil {
 		return false, err
 	}
 	return true, h.rename(ctx, tx, move, person)
@@ -149,24 +149,19 @@ func counted(rows *sql.Rows) (map[formats.Dataset]formats.Count, error) {
 	return counts, rows.Err()
 }
 
-// Left returns how many bytes the instance may take in still, and false where it has no limit. What is held counts as gone: its
-// person moved away, and what comes back takes its place.
-func (i *Instance) Left(ctx context.Context) (int64, bool, error) {
-	used, quota, err := i.Room(ctx)
-	if err != nil || quota == 0 {
+// Left returns how many bytes the instance may take in still, and false where it has no limit. What is held will go, unless it stays
+// for what is not in the instance that comes back.
+func (i *Instance) Left(ctx context.Context, stays bool) (room int64, limited bool, err error) {
+	var used, quota int64
+	var held bool
+	err = i.home.db.Read.QueryRowContext(ctx, `SELECT used, quota, held FROM home_instance WHERE id = $1`, i.id).Scan(&used, &quota, &held)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, false, i.gone()
+	case err != nil || quota == 0:
 		return 0, false, err
-	}
-	if held, err := i.held(ctx); held || err != nil {
-		return quota, true, err
+	case held && !stays:
+		return quota, true, nil
 	}
 	return max(quota-used, 0), true, nil
-}
-
-// held reports whether it is held: it moves, or has moved.
-func (i *Instance) held(ctx context.Context) (held bool, err error) {
-	err = i.home.db.Read.QueryRowContext(ctx, `SELECT held FROM home_instance WHERE id = $1`, i.id).Scan(&held)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = i.gone()
-	}
-	return held, err
 }

@@ -204,8 +204,8 @@ func (h *Home) Owns(ctx context.Context, person string) (bool, error) {
 }
 
 // Take gives the instance that comes to be for a move those of some blobs that the person has here already, for good, whatever the
-// person does to their own meanwhile. Each is read, and none is given that is damaged. They take no more of the person's room, unless
-// what the person has goes when they come. The blobs come in the order of their hashes, each once.
+// person does to their own meanwhile. Each is read, and none is given that is damaged, or does not fit into the person's room. The
+// blobs come in the order of their hashes, each once.
 func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Blob) error {
 	own, err := h.Instance(ctx, person)
 	if errors.Is(err, operators.ErrNotFound) || err == nil && len(blobs) == 0 {
@@ -227,11 +227,7 @@ func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Bl
 		return err
 	}
 	t := &taking{own: own.Source(), w: newWriter(into)}
-	held, err := own.held(ctx)
-	if err == nil {
-		t.w.sharing = !held // or else it will go
-		err = t.all(ctx, common)
-	}
+	err = t.all(ctx, common)
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	t.w.stop()
@@ -241,26 +237,6 @@ func (h *Home) Take(ctx context.Context, move, person string, blobs []formats.Bl
 		err = errors.Join(fmt.Errorf("take what the person has: %w", err), t.w.rollback())
 	}
 	return errors.Join(err, unlock())
-}
-
-// Shared is how many bytes of some blobs a person has here already, and will have still. The blobs come in the order of their
-// hashes, each once.
-func (h *Home) Shared(ctx context.Context, person string, blobs []formats.Blob) (bytes int64, err error) {
-	own, err := h.Instance(ctx, person)
-	if errors.Is(err, operators.ErrNotFound) || err == nil && len(blobs) == 0 {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	if held, err := own.held(ctx); held || err != nil {
-		return 0, err
-	}
-	common, err := own.among(ctx, blobs)
-	for _, b := range common {
-		bytes += b.Size
-	}
-	return bytes, err
 }
 
 // among returns those of some blobs that the instance counts as its own; both are in the order of the hashes.

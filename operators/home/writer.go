@@ -33,11 +33,9 @@ type writer struct {
 	broken   bool  // a statement of this transaction failed
 	whole    bool  // it is one transaction, however long it takes
 	eager    bool  // each change is a transaction of its own
-	sharing  bool  // what is kept is the person's already, in another instance
 
 	position int64 // of the instance, as this transaction leaves it
 	used     int64
-	shared   int64
 	quota    int64
 	writes   int
 	bytes    int64
@@ -59,8 +57,8 @@ func (w *writer) begin() error {
 		return fmt.Errorf("begin to write: %w", err)
 	}
 	var readOnly bool
-	err = tx.QueryRow(`UPDATE home_instance SET position = position WHERE id = $1 RETURNING position, used, shared, quota, read_only OR held`, w.i.id).
-		Scan(&w.position, &w.used, &w.shared, &w.quota, &readOnly)
+	err = tx.QueryRow(`UPDATE home_instance SET position = position WHERE id = $1 RETURNING position, used, quota, read_only OR held`, w.i.id).
+		Scan(&w.position, &w.used, &w.quota, &readOnly)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		err = w.i.gone()
@@ -79,7 +77,7 @@ func (w *writer) commit() error {
 	if w.fault != nil || w.tx == nil {
 		return w.fault
 	}
-	_, err := w.tx.Exec(`UPDATE home_instance SET position = $2, used = $3, shared = $4 WHERE id = $1`, w.i.id, w.position, w.used, w.shared)
+	_, err := w.tx.Exec(`UPDATE home_instance SET position = $2, used = $3 WHERE id = $1`, w.i.id, w.position, w.used)
 	if err != nil {
 		err = errors.Join(err, w.tx.Rollback())
 	} else {

@@ -80,6 +80,20 @@ func (s *store) returns(ctx context.Context, tx *sql.Tx, person string) (back, r
 	return true, len(signed.Refused) > 0, put(ctx, source, tx, left)
 }
 
+// stays reports whether what a person left here when they moved away stays when they come back: something of it could not go with
+// them. See [arrival.adopt].
+func (s *store) stays(ctx context.Context, person string) (bool, error) {
+	left, err := latest[leaving](ctx, s.at(Source), s.db.Read, person)
+	if errors.Is(err, ErrNotFound) || err == nil && !gone(left) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	signed, err := left.Detail.Receipt.Text()
+	return len(signed.Refused) > 0, err
+}
+
 var errErasing = errors.New("what stayed here of an earlier move is being erased: it goes on when that is done")
 
 // Text is what a receipt says; whether it is signed as it must be, [Receipt.Verify] tells.

@@ -42,7 +42,7 @@ func (s *Sender) Fence(ctx context.Context, a Authorisation, id string, epoch in
 		events, err := e.happens(Fence, epoch, at.Root.String(), logFenced)
 		if events != nil {
 			at.Epoch, at.Until = epoch, e.Detail.FenceUntil
-			e.Detail.FencedAt = &at
+			e.Detail.FencedAt, e.Detail.FencedFrom = &at, len(e.Detail.Made)
 		}
 		return events, err
 	})

@@ -194,29 +194,6 @@ func (l *Link) spare(ctx context.Context, id string, held []formats.Hash) error 
 	return err
 }
 
-// shared is how many of the bytes that would come the person has here already, as the source lists them: as exactly as one has to
-// know to say whether that is enough.
-func (r *Receiver) shared(ctx context.Context, person string, p Plan, link *Link, enough int64) (shared int64, err error) {
-	owns, err := r.opt.Staging.Owns(ctx, person)
-	if !owns || err != nil {
-		return 0, err
-	}
-	var after formats.Hash
-	for listed := int64(0); listed < mostBlobs(p); {
-		page, err := link.blobs(ctx, p.Move, after)
-		if err != nil {
-			return 0, fmt.Errorf("ask what would come: %w", err)
-		}
-		both, err := r.opt.Staging.Shared(ctx, person, page.Blobs)
-		if shared += both; err != nil || shared >= enough || !page.More {
-			return shared, err
-		}
-		listed += int64(len(page.Blobs))
-		after = page.Blobs[len(page.Blobs)-1].SHA256
-	}
-	return shared, nil
-}
-
 // lacks asks for everything, after an archive left out what is not here: it was lost, or the source does not say the truth. Of
 // one that still leaves something out nothing is taken.
 func (a *arrival) lacks(ctx context.Context, why error) error {

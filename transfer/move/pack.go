@@ -169,8 +169,8 @@ func (s *Sender) export(ctx context.Context, e *entry[leaving], n int) (Packed, 
 	if err != nil {
 		return Packed{}, transfer.Previous{}, err
 	}
-	if e.Stage == Fenced {
-		x.State = e.Detail.FencedAt.Root // nobody can write
+	if e.Stage == Fenced && n == e.Detail.FencedFrom {
+		x.State = e.Detail.FencedAt.Root // nobody can write; the next one may be asked for since this one met damaged bytes
 	}
 	x.Codecs = nil // whoever opens it reads the records
 	x.Series, x.Out, x.VolumeSize, x.Since, x.Pseudonym = e.ID, filepath.Join(s.folder(e.ID, n), "archive"), volumeSize, e.Detail.Last, e.Detail.Pseudonym

@@ -40,8 +40,9 @@ type ReceiverOptions struct {
 	// Identities decrypt what comes.
 	Identities func(context.Context) ([]age.Identity, error)
 	Staging    Staging
-	// Room is how many bytes a person may still bring, and false if there is no limit.
-	Room func(ctx context.Context, person string) (int64, bool, error)
+	// Room is how many bytes a person may still bring, and false if there is no limit. Where they moved away from here, and come
+	// back, what they left behind goes, unless it stays.
+	Room func(ctx context.Context, person string, stays bool) (int64, bool, error)
 	// Append writes the log of what is loaded.
 	Append func(ctx context.Context, events ...ledger.Event) error
 
@@ -66,12 +67,11 @@ type Staging struct {
 	Source  func(ctx context.Context, move string) (operators.Source, error)
 	Content func(ctx context.Context, move string, blob formats.Hash) (io.ReadCloser, error)
 	// Held returns which of some blobs are in what comes to be for a move; nil: everything travels in archives. Owns reports
-	// whether the person has any bytes here already, Shared how many bytes of some blobs they have, and Take puts those into what
-	// comes to be, where they stay and take no more room. The blobs come in the order of their hashes.
-	Held   func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
-	Owns   func(ctx context.Context, person string) (bool, error)
-	Shared func(ctx context.Context, person string, blobs []formats.Blob) (int64, error)
-	Take   func(ctx context.Context, move, person string, blobs []formats.Blob) error
+	// whether the person has any bytes here already, and Take puts those of some blobs that they have into what comes to be, where
+	// they stay. The blobs come in the order of their hashes.
+	Held func(ctx context.Context, move string, blobs []formats.Blob) ([]formats.Hash, error)
+	Owns func(ctx context.Context, person string) (bool, error)
+	Take func(ctx context.Context, move, person string, blobs []formats.Blob) error
 	// Adopt gives it to the person, as a part of a transaction; false: they have something already into which it is merged.
 	Adopt func(ctx context.Context, tx *sql.Tx, move, person string) (bool, error)
 	// Release lets the person write to what they have here, as a part of a transaction: it was held since they moved away.
@@ -175,7 +175,7 @@ func (r *Receiver) Begin(ctx context.Context, a Arrival) (Move, error) {
 	if !moveID.MatchString(plan.Move) {
 		return Move{}, fmt.Errorf("%w: it calls the move %.80q", ErrRefused, plan.Move)
 	}
-	if err := r.admits(ctx, a, plan, link); err != nil {
+	if err := r.admits(ctx, a, plan); err != nil {
 		return Move{}, errors.Join(err, link.abort(ctx, plan.Move, "the other operator cannot take it: "+string(troubleOf(err))))
 	}
 	e := &entry[arriving]{Move: Move{ID: plan.Move, Standing: Standing{Side: Destination, Stage: Planned}, Person: a.Person, Peer: a.Peer, Consent: plan.Move, Due: r.store.now()}}
@@ -209,25 +209,25 @@ const mostTotal = 1 << 50
 var moveID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
 // admits says what is against a move before it begins.
-func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan, link *Link) error {
+func (r *Receiver) admits(ctx context.Context, a Arrival, p Plan) error {
 	if p.Source != a.Peer || p.Person == "" || len(p.Person) > 200 || len(p.Owner) > 1000 || len(p.Stays) > 100 || p.Charge != 0 {
 		return fmt.Errorf("%w: its plan is about something else, or for money", ErrRefused)
 	}
 	if p.Total.Bytes < 0 || p.Total.Bytes > mostTotal || p.Total.Records < 0 || p.Total.Records > mostTotal>>17 {
 		return fmt.Errorf("%w: its plan has %d records of %d bytes", ErrRefused, p.Total.Records, p.Total.Bytes)
 	}
-	room, limited, err := r.opt.Room(ctx, a.Person)
+	stays, err := r.store.stays(ctx, a.Person)
 	if err != nil {
 		return err
 	}
-	if !limited || p.Total.Bytes <= room {
-		return nil
+	room, limited, err := r.opt.Room(ctx, a.Person, stays)
+	if err != nil {
+		return err
 	}
-	shared, err := r.shared(ctx, a.Person, p, link, p.Total.Bytes-room)
-	if err == nil && p.Total.Bytes-shared > room {
-		err = fmt.Errorf("%w (%d bytes would come, %d are free)", ErrRoom, p.Total.Bytes-shared, room)
+	if limited && p.Total.Bytes > room {
+		return fmt.Errorf("%w (%d bytes would come, %d are free)", ErrRoom, p.Total.Bytes, room)
 	}
-	return err
+	return nil
 }
 
 // Arriving is a move as the person sees it at the operator to whom they come.

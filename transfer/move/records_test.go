@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/passerelle-cloud/passerelle/transfer/move"
 )
 
 // TestPoisonedRecordDoesNotAbort loses the bytes of a file at the source. Everything else moves, and what is lost is listed.
@@ -42,6 +45,31 @@ func TestDamagedBytesDoNotAbort(t *testing.T) {
 	j.until("it arrives", func() bool { return j.come().Done })
 	if m := j.come(); len(m.Omitted) != 1 || m.Omitted[0].Code != "content-missing" {
 		t.Errorf("%+v", m.Omitted)
+	}
+	j.receipted()
+}
+
+// TestDamagedUnderTheFence has bytes that the disk spoils while nobody can write: what the source said to stand at is no more what it
+// stands at. The next fence is of what is left.
+func TestDamagedUnderTheFence(t *testing.T) {
+	a, b := pair(t)
+	p := name()
+	here := a.lives(p)
+	b.weather.set(stopsAt("/fence"))
+	j := begins(t, p, a, b)
+	j.until("it is caught up", func() bool { return j.come().Stage == move.CaughtUp })
+	if err := jot(here, "late", strings.Repeat("spoilt ", 30_000)); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.damages(t, 210_000); n != 1 {
+		t.Fatalf("%d files were damaged", n)
+	}
+	b.weather.set(nil)
+	j.until("what is left is packed, too", func() bool { return j.left().Packed == 4 })
+	a.ahead.Store(int64(2 * time.Minute)) // the fence is lifted
+	j.until("it arrives", func() bool { return j.come().Done })
+	if m := j.come(); len(m.Omitted) != 1 || m.Omitted[0].Code != "content-missing" || m.Epoch < 2 {
+		t.Errorf("epoch %d: %+v", m.Epoch, m.Omitted)
 	}
 	j.receipted()
 }

@@ -363,7 +363,7 @@ func (o *operator) receiverOptions(p *process) move.ReceiverOptions {
 		},
 		Archive: o.open, Identities: o.keys.Identities,
 		Staging: o.staging(p),
-		Room: func(ctx context.Context, person string) (int64, bool, error) {
+		Room: func(ctx context.Context, person string, stays bool) (int64, bool, error) {
 			i, err := o.home.Instance(ctx, person)
 			if errors.Is(err, operators.ErrNotFound) {
 				return 0, false, nil
@@ -371,7 +371,7 @@ func (o *operator) receiverOptions(p *process) move.ReceiverOptions {
 			if err != nil {
 				return 0, false, err
 			}
-			return i.Left(ctx)
+			return i.Left(ctx, stays)
 		},
 	}
 }
@@ -445,9 +445,8 @@ func (o *operator) staging(p *process) move.Staging {
 			}
 			return i.Reader().Content(ctx, formats.Blob{SHA256: blob})
 		},
-		Held:   o.home.Held,
-		Owns:   o.home.Owns,
-		Shared: o.home.Shared,
+		Held: o.home.Held,
+		Owns: o.home.Owns,
 		Take: func(ctx context.Context, id, person string, blobs []formats.Blob) error {
 			return errors.Join(o.home.Take(ctx, id, person, blobs), p.point())
 		},

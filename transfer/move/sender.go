@@ -96,6 +96,7 @@ type leaving struct {
 	// Held says that the instance is read-only, for the next epoch or this one.
 	Held       bool      `json:"held,omitempty"`
 	FencedAt   *FencedAt `json:"fenced_at,omitempty"`
+	FencedFrom int       `json:"fenced_from,omitempty"` // the first archive that could be made under it
 	FenceUntil time.Time `json:"fence_until,omitzero"`
 	Receipt    *Receipt  `json:"receipt,omitempty"`
 	Why        string    `json:"why,omitempty"`  // it was aborted
