@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -141,16 +140,7 @@ func (d *demo) withdraws(ctx context.Context, c *fapi.Client, tokens fapi.Tokens
 		return err
 	}
 	waiting := make(chan int, 1)
-	go func() {
-		answer, err := c.Get(ctx, d.sb.url()+"/data/changes?wait=30&since="+at, tokens.Access, nil)
-		if err != nil {
-			waiting <- 0
-			return
-		}
-		io.Copy(io.Discard, answer.Body)
-		answer.Body.Close()
-		waiting <- answer.StatusCode
-	}()
+	go func() { waiting <- waits(ctx, c, d.sb.url()+"/data/changes?wait=30&since=", at, tokens) }()
 	time.Sleep(50 * time.Millisecond) // so that it waits
 	begin := time.Now()
 	if _, err := d.sb.server.authority.Withdraw(ctx, consent.Ending{Consent: tokens.Grant, Person: person, State: consent.Withdrawn}); err != nil {
@@ -170,6 +160,24 @@ func (d *demo) withdraws(ctx context.Context, c *fapi.Client, tokens fapi.Tokens
 	}
 	d.say("%s changes their mind. %s later no token works any more, and the request that waited for changes is turned away.", d.owner, took.Round(100*time.Microsecond))
 	return nil
+}
+
+// waits waits for changes until that is refused, and returns with what status: bills are compared meanwhile, which are changes, too.
+func waits(ctx context.Context, c *fapi.Client, since, at string, tokens fapi.Tokens) (status int) {
+	for range 100 {
+		answer, err := c.Get(ctx, since+at, tokens.Access, nil)
+		if err != nil {
+			return 0
+		}
+		var page struct{ Position json.Number }
+		err = json.NewDecoder(answer.Body).Decode(&page)
+		answer.Body.Close()
+		if status = answer.StatusCode; status != http.StatusOK || err != nil {
+			return status
+		}
+		at = page.Position.String()
+	}
+	return status
 }
 
 // position is where the instance stands.
