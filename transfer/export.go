@@ -44,7 +44,7 @@ type Export struct {
 	Held func(formats.Hash) bool
 
 	Since *Previous // the archive of which this one is the next; nil: a full export, which begins a series
-	// State is the state root of the source, which nobody writes to meanwhile; zero: it is not known. Where something is lost, it is
+	// State is, for a delta, the state root of the source, which nobody writes to meanwhile; zero: it is not known. Where something is lost, it is
 	// taken anew.
 	State formats.Hash
 

@@ -42,6 +42,24 @@ func TestOneTextServesBoth(t *testing.T) {
 	})
 }
 
+// TestMigrationThatFails has a file whose second statement fails: nothing of it stays, and mended it is run as a whole.
+func TestMigrationThatFails(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		const first = "CREATE TABLE a (id BIGINT PRIMARY KEY);\n"
+		if err := db.Migrate(ctx, fstest.MapFS{"00001_a.sql": {Data: []byte(first + "CREATE TABLE a (id BIGINT);\n")}}, "a_version"); err == nil {
+			t.Fatal("it went well")
+		}
+		mended := fstest.MapFS{"00001_a.sql": {Data: []byte(first + "CREATE TABLE b (id BIGINT);\n")}}
+		if err := db.Migrate(ctx, mended, "a_version"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Write.Exec(`INSERT INTO b (id) VALUES (1)`); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestASnapshotStaysAsItIs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
